@@ -1,0 +1,54 @@
+"""Train any PyTorch classifier on data whose labels are partly wrong, find those labels, and repair them."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alasca import functional as functional
+    from alasca.core import InputError as InputError
+    from alasca.core import Method as Method
+    from alasca.core import Output as Output
+    from alasca.criterion import AlascaLoss as AlascaLoss
+    from alasca.heads import SubClassifiers as SubClassifiers
+    from alasca.methods import create_method as create_method
+    from alasca.methods import list_methods as list_methods
+    from alasca.methods.alasca import Alasca as Alasca
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Alasca": "methods.alasca",
+    "AlascaLoss": "criterion",
+    "InputError": "core",
+    "Method": "core",
+    "Output": "core",
+    "SubClassifiers": "heads",
+    "create_method": "methods",
+    "list_methods": "methods",
+}
+__all__ = [
+    "Alasca",
+    "AlascaLoss",
+    "InputError",
+    "Method",
+    "Output",
+    "SubClassifiers",
+    "create_method",
+    "functional",
+    "list_methods",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import public names when they are first used, so that `alasca --help` imports no torch."""
+    if name == "functional":
+        return importlib.import_module("alasca.functional")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'alasca' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"alasca.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

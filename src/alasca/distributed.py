@@ -1,0 +1,79 @@
+"""Several processes under torchrun: who they are, rows and sums across them, and each one's share of a batch."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from alasca.core import InputError
+
+
+def world() -> tuple[int, int]:
+    """This process's rank and the number of processes; ``(0, 1)`` without a process group."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_rank(), dist.get_world_size()
+    return 0, 1
+
+
+def join() -> bool:
+    """Join the process group that torchrun's environment describes; False where there is none or it is joined."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+        return False
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return True
+
+
+def leave() -> None:
+    """Leave the process group that `join` joined."""
+    dist.destroy_process_group()
+
+
+def gather_rows(rows: Tensor) -> Tensor:
+    """Rows of every process, concatenated by rank: ``[B, ...] -> [W * B, ...]``. Each brings the same number."""
+    _, size = world()
+    if size == 1:
+        return rows
+    parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(size)]
+    dist.all_gather(parts, rows.contiguous())
+    return torch.cat(parts)
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, in place."""
+    if world()[1] > 1:
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def any_rank(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set on any process. Waits for the device where there are several."""
+    if world()[1] == 1:
+        return flag
+    return bool(sum_over_ranks(torch.tensor(float(flag), device=device)).item())
+
+
+def barrier() -> None:
+    """Wait for all processes."""
+    if world()[1] > 1:
+        dist.barrier()
+
+
+def share(batch_size: int) -> slice:
+    """This process's rows of a global batch.
+
+    Raises:
+        InputError: where the batch does not divide by the number of processes.
+
+    >>> share(8)
+    slice(0, 8, None)
+    """
+    rank, size = world()
+    if batch_size % size:
+        raise InputError(f"batch size {batch_size} does not divide by {size} processes: choose a multiple of {size}")
+    each = batch_size // size
+    return slice(rank * each, (rank + 1) * each)

@@ -1,0 +1,6 @@
+"""Networks with sub-classifiers on their intermediate layers, attached by module name through forward hooks."""
+
+from alasca.heads.classifiers import HEADS as HEADS
+from alasca.heads.network import Network as Network
+from alasca.heads.network import SubClassifiers as SubClassifiers
+from alasca.heads.network import quiet_batchnorm as quiet_batchnorm

@@ -1,0 +1,272 @@
+"""Network: any module made to return an `Output`; SubClassifiers: its public face for loops of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from alasca.core import Output, full_precision
+from alasca.heads.classifiers import SubClassifier, build_heads
+from alasca.heads.survey import first_tensor, main_logits, survey
+
+
+@contextlib.contextmanager
+def quiet_batchnorm(net: nn.Module) -> Iterator[None]:
+    """Let BatchNorm use batch statistics in training mode without moving its running ones."""
+    layers = [module for module in net.modules() if isinstance(module, _NormBase) and module.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+class Tap:
+    """Holds what one module read or returned during the forward that is running."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.value: Tensor | None = None
+
+    def read(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """A forward pre-hook: keep the module's first input."""
+        if self.open:
+            self.value = first_tensor(inputs)
+
+
+class Branch(nn.Module):
+    """A sub-classifier and the hook that runs it in line, right after the module it is attached to."""
+
+    def __init__(self, place: str, head: SubClassifier, overwritten: bool, channels_last: bool) -> None:
+        super().__init__()
+        self.place = place
+        self.head = head
+        self.overwritten = overwritten
+        self.channels_last = channels_last
+        self.open = False
+        self.padding: Tensor | None = None
+        self.result: tuple[Tensor, Tensor] | None = None
+
+    def see(self, module: nn.Module, inputs: tuple[Any, ...], value: object) -> None:
+        """A forward hook. Closed, it runs only where activation checkpointing repeats a forward in backward."""
+        feature = first_tensor(value)
+        if not self.open:
+            if self.training and feature is not None and torch._C._current_graph_task_id() != -1:
+                with quiet_batchnorm(self.head):
+                    self._classify(feature)
+            return
+        if feature is None:
+            raise TypeError(f"module {self.place!r} returned {type(value).__name__}, which holds no tensor")
+        if self.result is not None:
+            raise RuntimeError(f"module {self.place!r} ran twice in one forward; attach the sub-classifier elsewhere")
+        self.result = self._classify(feature)
+
+    def _classify(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        if self.channels_last:
+            feature = feature.permute(0, 3, 1, 2)
+        logits, pooled = self.head(feature.clone() if self.overwritten else feature, self.padding)
+        return logits, pooled
+
+
+class Network(nn.Module):
+    """A network that always returns an `Output`, with sub-classifiers where `attach` put them.
+
+    Args:
+        net: any module whose result is logits ``[B, K]``, a tuple or a model-output object that holds them.
+        feature_at: name of the layer whose input is `Output.feature`. Default: the linear layer that gives the
+            logits, found when `example` is passed.
+        example: a batch of inputs of two rows or more (a tensor, a tuple of arguments, a dict of keyword arguments).
+        num_classes: K; read off the example's logits where it is not given.
+    """
+
+    def __init__(
+        self, net: nn.Module, feature_at: str | None = None, example: Any = None, num_classes: int | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = net
+        self.branches = nn.ModuleList()
+        self.heads_in_eval = False
+        self.num_classes = num_classes
+        self._feature = Tap()
+        self._feature_at = feature_at
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        if example is not None:
+            inputs, keywords = arguments(example)
+            seen = survey(net, inputs, keywords, num_classes)
+            self.num_classes = self.num_classes or seen.logits.shape[-1]
+            self._feature_at = feature_at or seen.classifier()
+        if self._feature_at is not None:
+            self._handles.append(net.get_submodule(self._feature_at).register_forward_pre_hook(self._feature.read))
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer that gives the logits.
+
+        Raises:
+            ValueError: none was found, or `feature_at` names something else.
+        """
+        layer = self.backbone.get_submodule(self._feature_at) if self._feature_at else None
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(
+                f"{type(self.backbone).__name__} has no linear layer whose output is the logits; "
+                "name it: Network(net, feature_at=...)"
+            )
+        return layer
+
+    @property
+    def places(self) -> list[str]:
+        """Names of the modules that sub-classifiers are attached to, shallow to deep."""
+        return [branch.place for branch in self._branches()]
+
+    def attach(self, at: Sequence[str] | None, example: Any, head: str = "bottleneck", seed: int = 0) -> None:
+        """Attach sub-classifiers after the modules named in `at`; None picks the end of every stage but the last.
+
+        The backbone, its buffers and the default random state are left bit for bit as they were.
+
+        Raises:
+            ValueError: a name that does not exist, does not run, runs twice or gives nothing to classify from.
+        """
+        inputs, keywords = arguments(example)
+        seen = survey(self.backbone, inputs, keywords, self.num_classes)
+        if self.num_classes not in (None, seen.logits.shape[-1]):
+            raise ValueError(f"num_classes: {self.num_classes}, but the network gives {seen.logits.shape[-1]} logits")
+        self.num_classes = seen.logits.shape[-1]
+        names = list(dict.fromkeys(at)) if at is not None else seen.places()
+        if not names:
+            raise ValueError("at: empty, expected the names of modules")
+        order = [visit.name for visit in seen.visits]
+        visits = sorted((seen.find(name) for name in names), key=lambda visit: order.index(visit.name))
+        heads = build_heads([v.shape for v in visits], seen.final_shape(), self.num_classes, head, seed)
+        for visit, classifier in zip(visits, heads, strict=True):
+            layer = next(visit.module.parameters(), next(self.backbone.parameters(), visit.output))
+            classifier.to(device=visit.output.device, dtype=layer.dtype if layer.is_floating_point() else None)
+            branch = Branch(visit.name, classifier, visit.overwritten, visit.channels_last)
+            branch.train(self.training)
+            self.branches.append(branch)
+            self._handles.append(visit.module.register_forward_hook(branch.see))
+
+    def remove(self) -> nn.Module:
+        """Take every hook off and give the plain network back, bit for bit as it would be without them."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.branches = nn.ModuleList()
+        return self.backbone
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Output:
+        """The network's `Output`; `aux` is filled in training mode (in eval mode too under `heads_in_eval`)."""
+        branches = self._branches() if self.training or self.heads_in_eval else []
+        padding = padding_of(keywords)
+        self._feature.open = True
+        for branch in branches:
+            branch.open, branch.padding = True, padding
+        try:
+            value = self.backbone(*inputs, **keywords)
+            results = []
+            for branch in branches:
+                if branch.result is None:
+                    raise RuntimeError(f"module {branch.place!r} did not run in this forward")
+                results.append(branch.result)
+            feature = self._feature.value
+        finally:
+            self._feature.open, self._feature.value = False, None
+            for branch in branches:
+                branch.open, branch.result = False, None
+        return Output(
+            full_precision(main_logits(value, self.num_classes)),
+            None if feature is None else full_precision(feature),
+            tuple(logits for logits, _ in results),
+            tuple(pooled for _, pooled in results),
+        )
+
+    def _branches(self) -> list[Branch]:
+        return [branch for branch in self.branches if isinstance(branch, Branch)]
+
+
+class SubClassifiers(Network):
+    """Sub-classifiers on any network, for a training loop of one's own.
+
+    In training mode it returns an `alasca.Output`, which `alasca.AlascaLoss` reads; in eval mode exactly what the
+    network itself returns, so that code that evaluates keeps working. Build the optimiser after wrapping, from
+    ``parameters()`` of the result, or the heads do not learn. `remove()` gives the plain network back.
+
+    Args:
+        net: the network.
+        at: names of modules to attach to, as in ``net.named_modules()``; None picks the end of every stage but
+            the last.
+        num_classes: K.
+        example: a batch of two rows or more as the network takes it: a tensor, a tuple of arguments, or a dict of
+            keyword arguments. Run once, in eval mode.
+        head: ``"bottleneck"`` (the paper's), ``"pooled"`` (pool first, cheaper) or ``"linear"`` (pool + linear).
+        seed: of the heads' initial weights; the default random state is not touched.
+
+    Raises:
+        ValueError: a place that does not exist, does not run, runs twice or gives nothing to classify from.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> net = SubClassifiers(net, num_classes=3, example=torch.zeros(2, 4))
+    >>> net.places
+    ['1']
+    >>> len(net(torch.randn(5, 4)).aux), type(net.eval()(torch.randn(5, 4))).__name__
+    (1, 'Tensor')
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        at: Sequence[str] | None = None,
+        *,
+        num_classes: int,
+        example: Any,
+        head: str = "bottleneck",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(net, example=example, num_classes=num_classes)
+        self.train(net.training)
+        self.attach(at, example, head, seed)
+        self._forwards = 0
+        self._versions: list[int] = []
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """`Output` in training mode, what the wrapped network returns in eval mode."""
+        if not self.training:
+            return self.backbone(*inputs, **keywords)
+        if not torch.compiler.is_compiling() and self._forwards < 50:
+            self._watch_heads()
+        return super().forward(*inputs, **keywords)
+
+    def _watch_heads(self) -> None:
+        versions = [parameter._version for parameter in self.branches.parameters()]
+        self._forwards += 1
+        if self._forwards == 1:
+            self._versions = versions
+        elif self._forwards == 50 and versions == self._versions and torch.is_grad_enabled():
+            warnings.warn(
+                "no sub-classifier has changed in 50 training steps: build the optimiser after SubClassifiers(...), "
+                "from its parameters()",
+                stacklevel=3,
+            )
+
+
+def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a call, from an example batch."""
+    if isinstance(example, dict):
+        return (), example
+    return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
+
+
+def padding_of(keywords: dict[str, Any]) -> Tensor | None:
+    """True where a position is padding ``[B, T]``, from the masks that transformers take by keyword."""
+    if isinstance(mask := keywords.get("attention_mask"), Tensor):
+        return mask == 0
+    if isinstance(mask := keywords.get("src_key_padding_mask"), Tensor):
+        return mask.bool() if not mask.is_floating_point() else mask == float("-inf")
+    return None

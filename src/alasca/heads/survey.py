@@ -1,0 +1,222 @@
+"""One dry run through a network: what each module returns, where sub-classifiers fit, where the classifier is."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass
+class Visit:
+    """One module's return during the dry run."""
+
+    name: str
+    module: nn.Module
+    output: Tensor
+    version: int
+    channels_last: bool
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """One sample's: ``(C, H, W)``, ``(T, D)`` or ``(D,)``."""
+        shape = tuple(self.output.shape[1:])
+        return (shape[2], shape[0], shape[1]) if self.channels_last else shape
+
+    @property
+    def depth(self) -> int:
+        return self.name.count(".")
+
+    @property
+    def leaf(self) -> bool:
+        return next(self.module.children(), None) is None
+
+    @property
+    def overwritten(self) -> bool:
+        """A later in-place operation changed the tensor that this module returned."""
+        return self.output._version != self.version
+
+
+def first_tensor(value: object) -> Tensor | None:
+    """The tensor in what a module returns: itself, or the first in a tuple or model-output object."""
+    if isinstance(value, Tensor):
+        return value
+    members = list(value.values()) if isinstance(value, Mapping) else value
+    if isinstance(members, (tuple, list)):
+        return next((item for item in members if isinstance(item, Tensor)), None)
+    return None
+
+
+def main_logits(value: object, num_classes: int | None = None) -> Tensor:
+    """The main classifier's logits in what a network returns: a tensor, a tuple or a model-output object.
+
+    Raises:
+        TypeError: where there is none.
+    """
+    if isinstance(value, Tensor):
+        return value
+    logits = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
+    if isinstance(logits, Tensor):
+        return logits
+    for item in value if isinstance(value, (tuple, list)) else ():
+        if isinstance(item, Tensor) and item.dim() == 2 and num_classes in (None, item.shape[1]):
+            return item
+    raise TypeError(f"the network returns {type(value).__name__} without logits of {num_classes or 'any'} classes")
+
+
+@dataclass
+class Survey:
+    """What a dry run saw: every module that returned a tensor a sample, in the order they finished."""
+
+    visits: list[Visit]
+    logits: Tensor
+    batch: int
+    names: dict[str, nn.Module] = field(repr=False)
+
+    def find(self, name: str) -> Visit:
+        """The visit to a named module.
+
+        Raises:
+            ValueError: no such module, not run, run twice, or nothing to classify from.
+        """
+        if name not in self.names:
+            near = difflib.get_close_matches(name, self.names, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"some of its modules: {', '.join(self.offer())}"
+            raise ValueError(f"at: the network has no module {name!r}; {hint}")
+        found = [visit for visit in self.visits if visit.name == name]
+        if not found:
+            raise ValueError(f"at: module {name!r} did not run, or returned no tensor with one row a sample")
+        if len(found) > 1:
+            raise ValueError(
+                f"at: module {name!r} runs {len(found)} times in one forward; name a module that runs once"
+            )
+        if not 2 <= found[0].output.dim() <= 4:
+            raise ValueError(f"at: module {name!r} returns {list(found[0].output.shape)}; expected [B, C, H, W], [B, T, D] or [B, D]")  # fmt: skip
+        return found[0]
+
+    def offer(self) -> list[str]:
+        """A few names worth trying."""
+        return list(dict.fromkeys(visit.name for visit in self.visits if not visit.leaf))[:8] or list(self.names)[1:9]
+
+    def classifier(self) -> str | None:
+        """Name of the last linear layer whose output is the logits, if there is one."""
+        for visit in reversed(self.visits):
+            same = visit.output is self.logits or (
+                visit.output.data_ptr() == self.logits.data_ptr() and visit.output.shape == self.logits.shape
+            )
+            if isinstance(visit.module, nn.Linear) and same:
+                return visit.name
+        return None
+
+    def final_shape(self) -> tuple[int, ...]:
+        """Shape of one sample after the last stage: a map where the network has maps, else a sequence or vector."""
+        maps = [visit.shape for visit in self.visits if visit.output.dim() == 4]
+        wide = [shape for shape in maps if shape[1] * shape[2] > 1]
+        if maps:
+            return (wide or maps)[-1]
+        hidden = [visit.shape for visit in self.visits if visit.output is not self.logits]
+        name = self.classifier()
+        linear = self.names.get(name) if name else None
+        if isinstance(linear, nn.Linear):
+            return (linear.in_features,)
+        return hidden[-1] if hidden else tuple(self.logits.shape[1:])
+
+    def places(self) -> list[str]:
+        """Default places: the end of every stage but the last.
+
+        Stages are resolutions where the network has maps, quarters of its blocks where it repeats blocks on
+        sequences, and layers where it is a stack of linear layers.
+
+        Raises:
+            ValueError: where none of these is found.
+        """
+        found = self._stages() or self._blocks() or self._layers()
+        if not found:
+            raise ValueError(f"at: found no place for sub-classifiers; name modules, such as {', '.join(self.offer())}")
+        return found
+
+    def _once(self, dims: int) -> list[Visit]:
+        """Visits with outputs of that many dimensions to modules that ran once, the network itself left out."""
+        names = [visit.name for visit in self.visits]
+        return [v for v in self.visits if v.output.dim() == dims and v.name and names.count(v.name) == 1]
+
+    def _stages(self) -> list[str]:
+        maps = self._once(4)
+        ends: dict[tuple[int, ...], Visit] = {}
+        for visit in maps:
+            known = ends.get(visit.shape[1:])
+            if known is None or (visit.leaf, visit.depth) <= (known.leaf, known.depth):
+                ends[visit.shape[1:]] = visit
+        wide = [visit for size, visit in ends.items() if size[0] * size[1] > 1] or list(ends.values())
+        if len(wide) < 2:
+            return []
+        blocks = [visit for visit in wide if not visit.leaf]
+        return [visit.name for visit in (blocks if len(blocks) > 1 else wide)[:-1][-3:]]
+
+    def _blocks(self) -> list[str]:
+        families: dict[tuple[str, tuple[int, ...]], list[str]] = {}
+        for visit in self._once(3) + self._once(4):
+            family = visit.name.rstrip("0123456789")
+            if family != visit.name and not visit.leaf:
+                families.setdefault((family, visit.shape), []).append(visit.name)
+        blocks = max(families.values(), key=len, default=[])
+        quarters = [max(0, round(len(blocks) * k / 4) - 1) for k in (1, 2, 3)]
+        return [blocks[k] for k in dict.fromkeys(quarters) if k < len(blocks) - 1]
+
+    def _layers(self) -> list[str]:
+        vectors = [visit for visit in self._once(2) if visit.leaf]
+        linear = [k for k, visit in enumerate(vectors) if isinstance(visit.module, nn.Linear)]
+        ends = [vectors[k - 1].name for k in linear[1:]]
+        return ends[:-1] or ends
+
+
+def is_channels_last(module: nn.Module, output: Tensor) -> bool:
+    """A map ``[B, H, W, C]``: the module has layers on vectors of that last width, and no convolution."""
+    parts = list(module.modules())
+    if output.dim() != 4 or any(isinstance(part, nn.Conv2d) for part in parts):
+        return False
+    widths = [part.normalized_shape[-1] for part in parts if isinstance(part, nn.LayerNorm)]
+    widths += [part.out_features for part in parts if isinstance(part, nn.Linear)]
+    return output.shape[-1] in widths
+
+
+def survey(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], num_classes: int | None) -> Survey:
+    """Run the network once, in eval mode and without gradient, and write down what every module returned.
+
+    Modes, buffers and the random state are as before afterwards.
+    """
+    visits: list[Visit] = []
+    names = {name: module for name, module in net.named_modules() if name}
+    rows = first_tensor(inputs)
+    if rows is None:
+        rows = first_tensor(keywords)
+    if rows is None:
+        raise TypeError("example: expected a batch of inputs, a tuple of arguments or a dict of keyword arguments")
+    batch = len(rows)
+
+    def note(name: str, module: nn.Module, value: object) -> None:
+        output = first_tensor(value)
+        if output is not None and output.dim() >= 2 and output.shape[0] == batch:
+            last = any(visit.channels_last for visit in visits if visit.output is output)
+            visits.append(Visit(name, module, output, output._version, last or is_channels_last(module, output)))
+
+    modes = {module: module.training for module in net.modules()}
+    handles = [
+        module.register_forward_hook(lambda module, given, value, name=name: note(name, module, value))
+        for name, module in names.items()
+    ]
+    try:
+        net.eval()
+        devices = [rows.device] if rows.is_cuda else []
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            logits = main_logits(net(*inputs, **keywords), num_classes)
+    finally:
+        for handle in handles:
+            handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    return Survey(visits, logits, batch, names)

@@ -1,0 +1,86 @@
+"""The methods, by name. A new method is one module, one line here, and one test against independent values."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+from typing import Any
+
+from alasca.core import InputError, Method
+
+REGISTRY = {
+    "ce": "alasca.methods.ce:CrossEntropy",
+}
+WRAPPER = "alasca.methods.alasca:Alasca"
+
+
+def list_methods() -> list[str]:
+    """Names that `create_method` takes.
+
+    >>> "ce" in list_methods()
+    True
+    """
+    return sorted(REGISTRY)
+
+
+def method_class(name: str) -> type[Method]:
+    """The class behind a name.
+
+    Raises:
+        InputError: no such method.
+    """
+    if name not in REGISTRY:
+        near = difflib.get_close_matches(name, REGISTRY, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(list_methods())}"
+        raise InputError(f"method: {name!r} is unknown; {hint}")
+    return load(REGISTRY[name])
+
+
+def load(path: str) -> type[Method]:
+    """The class at ``module:name``."""
+    module, _, name = path.partition(":")
+    found: type[Method] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def create_method(name: str, **options: Any) -> Method:
+    """A method by name, its options checked against its signature.
+
+    Raises:
+        InputError: no such method or option, or a value out of range.
+
+    >>> create_method("ce")
+    CrossEntropy()
+    """
+    return build(method_class(name), name, options)
+
+
+def wrap(method: Method, **options: Any) -> Method:
+    """`method` inside ALASCA, the options checked against its signature."""
+    return build(load(WRAPPER), "alasca", {"method": method, **options})
+
+
+def build(cls: type[Method], name: str, options: dict[str, Any]) -> Method:
+    """An instance; unknown options and values out of range are the user's mistakes, told in one line."""
+    known = option_names(cls)
+    for option in options:
+        if option not in known and option != "method":
+            near = difflib.get_close_matches(option, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'none'}"
+            raise InputError(f"option {option!r}: {name} has no such option; {hint}")
+    try:
+        return cls(**options)
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{name}: {error}") from error
+
+
+def option_names(cls: type[Method]) -> list[str]:
+    """Names of a method's options.
+
+    >>> option_names(load(WRAPPER))[:3]
+    ['aux_weight', 'momentum', 'temperature']
+    """
+    if cls.__init__ is Method.__init__:
+        return []
+    return [name for name in inspect.signature(cls).parameters if name != "method"]
