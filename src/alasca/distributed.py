@@ -6,7 +6,7 @@ import os
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 
 from alasca.core import InputError
 
@@ -77,3 +77,10 @@ def share(batch_size: int) -> slice:
         raise InputError(f"batch size {batch_size} does not divide by {size} processes: choose a multiple of {size}")
     each = batch_size // size
     return slice(rank * each, (rank + 1) * each)
+
+
+def broadcast_buffers(net: nn.Module) -> None:
+    """Give every process the first one's buffers (BatchNorm's statistics differ by process between forwards)."""
+    if world()[1] > 1:
+        for buffer in net.buffers():
+            dist.broadcast(buffer, 0)

@@ -74,4 +74,5 @@ class SampleStore(nn.Module):
         return full_precision(self.value[index])
 
     def extra_repr(self) -> str:
+        """What `print` shows."""
         return f"num_samples={self.value.shape[0]}, width={self.value.shape[1]}"

@@ -29,7 +29,8 @@ def symmetric_noise(
     Raises:
         ValueError: rate outside [0, 1], or labels outside ``[0, K)``.
 
-    >>> noisy = symmetric_noise(torch.zeros(1000, dtype=torch.int64), 0.5, 10, generator=torch.Generator().manual_seed(0))
+    >>> labels, seeded = torch.zeros(1000, dtype=torch.int64), torch.Generator().manual_seed(0)
+    >>> noisy = symmetric_noise(labels, 0.5, 10, generator=seeded)
     >>> 0.4 < noisy.ne(0).float().mean() < 0.5
     tensor(True)
     """

@@ -14,6 +14,7 @@ HEADS = ("bottleneck", "pooled", "linear")
 
 
 def batch_norm(width: int, spatial: bool) -> nn.Module:
+    """BatchNorm over maps or over vectors."""
     return nn.BatchNorm2d(width) if spatial else nn.BatchNorm1d(width)
 
 
@@ -84,10 +85,7 @@ class SubClassifier(nn.Module):
 
     def forward(self, feature: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits ``[B, K]`` and what the linear layer reads ``[B, D]``, both in float32 at least."""
-        if self.pool_first:
-            pooled = self.body(pool(feature, padding))
-        else:
-            pooled = pool(self.body(feature), None)
+        pooled = self.body(pool(feature, padding)) if self.pool_first else pool(self.body(feature), None)
         return full_precision(self.classifier(pooled)), full_precision(pooled)
 
 

@@ -94,6 +94,7 @@ class Network(nn.Module):
         self.backbone = net
         self.branches = nn.ModuleList()
         self.heads_in_eval = False
+        self.autocast: torch.dtype | None = None
         self.num_classes = num_classes
         self._feature = Tap()
         self._feature_at = feature_at
@@ -115,7 +116,7 @@ class Network(nn.Module):
         """
         layer = self.backbone.get_submodule(self._feature_at) if self._feature_at else None
         if not isinstance(layer, nn.Linear):
-            raise ValueError(
+            raise ValueError(  # noqa: TRY004  # the name is wrong, not a type that was passed
                 f"{type(self.backbone).__name__} has no linear layer whose output is the logits; "
                 "name it: Network(net, feature_at=...)"
             )
@@ -169,7 +170,7 @@ class Network(nn.Module):
         for branch in branches:
             branch.open, branch.padding = True, padding
         try:
-            value = self.backbone(*inputs, **keywords)
+            value = self._call(inputs, keywords)
             results = []
             for branch in branches:
                 if branch.result is None:
@@ -186,6 +187,14 @@ class Network(nn.Module):
             tuple(logits for logits, _ in results),
             tuple(pooled for _, pooled in results),
         )
+
+    def _call(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """The backbone, its sub-classifiers in line, under mixed precision where `autocast` names a type."""
+        if self.autocast is None:
+            return self.backbone(*inputs, **keywords)
+        device = next(self.backbone.parameters()).device.type
+        with torch.autocast(device, self.autocast):
+            return self.backbone(*inputs, **keywords)
 
     def _branches(self) -> list[Branch]:
         return [branch for branch in self.branches if isinstance(branch, Branch)]

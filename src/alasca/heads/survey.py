@@ -29,10 +29,12 @@ class Visit:
 
     @property
     def depth(self) -> int:
+        """How many modules it lies inside."""
         return self.name.count(".")
 
     @property
     def leaf(self) -> bool:
+        """Whether it has no modules inside."""
         return next(self.module.children(), None) is None
 
     @property
@@ -94,8 +96,9 @@ class Survey:
             raise ValueError(
                 f"at: module {name!r} runs {len(found)} times in one forward; name a module that runs once"
             )
-        if not 2 <= found[0].output.dim() <= 4:
-            raise ValueError(f"at: module {name!r} returns {list(found[0].output.shape)}; expected [B, C, H, W], [B, T, D] or [B, D]")  # fmt: skip
+        shape = list(found[0].output.shape)
+        if len(shape) > 4:
+            raise ValueError(f"at: module {name!r} returns {shape}; expected [B, C, H, W], [B, T, D] or [B, D]")
         return found[0]
 
     def offer(self) -> list[str]:

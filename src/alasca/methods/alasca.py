@@ -24,6 +24,7 @@ from alasca.core import (
 )  # fmt: skip
 from alasca.criterion import AuxiliaryObjective, Momentum, Ramp, Targets, check_objective
 from alasca.heads import HEADS, Network, quiet_batchnorm
+from alasca.stores import SampleStore
 
 
 class Alasca(Method):
@@ -195,6 +196,15 @@ class Alasca(Method):
                 "a Seen of a trained network must hold the output of its training forward"
             )
         return output.aux
+
+    @property
+    def temperature(self) -> float:
+        """tau."""
+        return float(self.options["temperature"])  # type: ignore[arg-type]  # checked in __init__
+
+    def stores(self) -> list[SampleStore]:
+        """The averaged logits of every network."""
+        return [store for store in self.objectives.modules() if isinstance(store, SampleStore)]
 
     def _objective(self, k: int) -> AuxiliaryObjective:
         objective = self.objectives[k]

@@ -1,0 +1,1 @@
+"""Label issues and reports, from records alone."""

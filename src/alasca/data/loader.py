@@ -1,0 +1,89 @@
+"""The stream of batches: order and views are functions of (seed, stage, epoch, phase, stream, pass, sample)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from alasca.core import Batch, Phase, Stream
+from alasca.data.samples import Samples
+from alasca.data.seeds import fold, generator, uniform
+from alasca.distributed import share
+
+
+class Loader:
+    """Batches of a training set in memory, on the training device.
+
+    The first stream of a phase sets the number of steps; the others start again with a new order when they run
+    out. Every batch is full: ``floor(n / B)`` a pass, the remainder rests this epoch; fewer than B samples make one
+    batch. Under torchrun each process takes its own rows of every batch.
+
+    Args:
+        samples: the training set.
+        pool: positions that a stream without an index draws from ``[M]``.
+        batch_size: B, over all processes.
+        seed: the run's.
+    """
+
+    def __init__(self, samples: Samples, pool: Tensor, batch_size: int, seed: int) -> None:
+        self.samples = samples
+        self.pool = pool.cpu()
+        self.batch_size = batch_size
+        self.seed = seed
+
+    def steps(self, phase: Phase) -> int:
+        """Steps of a phase."""
+        return self._passes(next(iter(phase.streams.values())))[1]
+
+    def batches(self, phase: Phase, where: tuple[int, int, int], start: int = 0) -> Iterator[dict[str, Batch]]:
+        """Batches of each stream, from step `start` on.
+
+        Args:
+            phase: the phase.
+            where: (stage, epoch, number of the phase in its epoch).
+            start: steps to leave out; the rest is as it would have been.
+        """
+        orders: dict[tuple[str, int], Tensor] = {}
+        for step in range(start, self.steps(phase)):
+            found: dict[str, Batch] = {}
+            for name, stream in phase.streams.items():
+                size, steps = self._passes(stream)
+                turn, place = divmod(step, steps)
+                seed = fold(self.seed, *where, name, stream.draw, turn)
+                if (name, turn) not in orders:
+                    orders = {key: order for key, order in orders.items() if key[0] != name}
+                    orders[name, turn] = torch.randperm(len(self._index(stream)), generator=generator(seed, "order"))
+                rows = orders[name, turn][place * size : (place + 1) * size][share(size)]
+                found[name] = self._batch(stream, rows, seed, found)
+            yield found
+
+    def _index(self, stream: Stream) -> Tensor:
+        return self.pool if stream.index is None else stream.index.cpu()
+
+    def _passes(self, stream: Stream) -> tuple[int, int]:
+        """Batch size and steps of one pass over a stream."""
+        count, size = len(self._index(stream)), stream.batch or self.batch_size
+        if not count:
+            raise ValueError("a stream without samples: a method's plan must leave it out")
+        return (size, count // size) if count >= size else (count, 1)
+
+    def _batch(self, stream: Stream, rows: Tensor, seed: int, found: dict[str, Batch]) -> Batch:
+        device = self.samples.labels.device
+        index = self._index(stream)[rows].to(device)
+        weight = torch.ones(len(rows)) if stream.weight is None else stream.weight.cpu()[rows]
+        if stream.follows is not None:
+            index = self._partners(self._index(stream).to(device), found[stream.follows], fold(seed, "partner"))
+            weight = torch.ones(len(index))
+        views = tuple(
+            self.samples.view(name, index, fold(seed, "view", place)) for place, name in enumerate(stream.views)
+        )
+        return Batch(views, self.samples.labels[index], index, weight.to(device, torch.float32))
+
+    def _partners(self, pool: Tensor, batch: Batch, seed: int) -> Tensor:
+        """For each row a random sample of the pool with the same given label; itself where there is none."""
+        same = self.samples.labels[pool] == batch.labels[:, None]
+        chosen = (uniform(seed, batch.index, 1)[:, 0] * same.sum(1)).long()
+        position = (same.cumsum(1) > chosen[:, None]).int().argmax(1)
+        return torch.where(same.any(1), pool[position], batch.index)

@@ -1,0 +1,431 @@
+"""The loop, written once. Read `Trainer.fit` from top to bottom; everything else serves it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from alasca import checkpoint
+from alasca.core import Batch, Clock, InputError, Method, Phase, Problem, Stage, Step, backbone, network
+from alasca.data.loader import Loader
+from alasca.data.samples import Samples
+from alasca.data.seeds import fold
+from alasca.data.splits import balanced_part
+from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
+from alasca.engine.probe import SampleProbe, accuracy
+from alasca.engine.progress import Progress
+from alasca.engine.settings import (
+    PRECISIONS,
+    Training,
+    load_optimizer,
+    make_optimizer,
+    optimizer_tensors,
+    resolve_device,
+)  # fmt: skip
+from alasca.engine.state import (
+    Position,
+    Progressing,
+    load_module,
+    load_networks,
+    network_tensors,
+    pack,
+    prefixed,
+    under,
+    unpack,
+)  # fmt: skip
+from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals
+from alasca.engine.trace import Trace
+from alasca.heads import Network
+from alasca.runs import RunFolder
+
+CHECK_EVERY = 16
+"""Steps between two looks at a device or at other processes, where each look costs."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a run trains and is judged on. `truth` and `test` serve evaluation only; no method can reach them.
+
+    Attributes:
+        train: the training set with given labels.
+        num_classes: K.
+        val: held-out samples with given (noisy) labels, or None.
+        test: samples whose labels are true, or None.
+        truth: true labels of the training set ``[N]``, or None.
+    """
+
+    train: Samples
+    num_classes: int
+    val: Samples | None = None
+    test: Samples | None = None
+    truth: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The outcome: networks (as `select` chose them), per-sample trace, metrics an epoch, the chosen epoch."""
+
+    method: Method
+    nets: list[nn.Module]
+    trace: Trace
+    history: list[dict[str, Any]]
+    chosen_epoch: int
+
+
+def fit(
+    method: Method,
+    make_network: Callable[[], nn.Module],
+    data: Data,
+    training: Training,
+    run: RunFolder | None = None,
+    resume: bool = False,
+    progress: Progress | None = None,
+    title: str = "",
+    stop_after: int | None = None,
+) -> Fitted:
+    """Train `method` and return what came of it.
+
+    Args:
+        method: a fresh method.
+        make_network: makes one backbone; called with the default generator seeded, once for each network.
+        data: samples.
+        training: settings.
+        run: where checkpoints and metrics go; None keeps nothing.
+        resume: go on from the newest whole checkpoint of `run`.
+        progress: who is told.
+        title: of the run, for `progress`.
+        stop_after: stop, resumably, after this many steps of this call.
+
+    Raises:
+        Stopped: SIGINT, SIGTERM or `stop_after`; a checkpoint was written.
+        Diverged: the loss is not finite; the newest checkpoint is from before.
+    """
+    return Trainer(method, make_network, data, training, run, progress or Progress(), title, stop_after).fit(resume)
+
+
+class Trainer:
+    """The state of one run; see `fit`."""
+
+    def __init__(
+        self,
+        method: Method,
+        make_network: Callable[[], nn.Module],
+        data: Data,
+        training: Training,
+        run: RunFolder | None,
+        progress: Progress,
+        title: str,
+        stop_after: int | None,
+    ) -> None:
+        self.device = resolve_device(training.device)
+        self.method = method
+        self.make_network = make_network
+        self.data = replace(
+            data,
+            train=data.train.to(self.device),
+            val=None if data.val is None else data.val.to(self.device),
+            test=None if data.test is None else data.test.to(self.device),
+        )
+        self.training = training
+        self.run = run
+        self.progress = progress
+        self.title = title
+        self.steps_left = stop_after
+        if training.select == "noisy-val" and data.val is None:
+            raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
+        if training.deterministic:
+            torch.use_deterministic_algorithms(True)
+        self.trace = Trace(len(data.train)).to(self.device)
+        self.state = Progressing()
+        self.stages = method.stages(training.epochs)
+        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.saved = time.monotonic()
+
+    def fit(self, resume: bool) -> Fitted:
+        """All stages, epochs, phases and steps, from wherever the run stands."""
+        restored = self._restore() if resume else None
+        where = self.state.position
+        self.progress.begin(self.title, self.training.epochs, self._epochs_done(0))
+        try:
+            with stop_on_signals() as stop:
+                while where.stage < len(self.stages):
+                    stage = self.stages[where.stage]
+                    self._enter(stage, restored)
+                    if restored is None:
+                        self._save()
+                    restored = None
+                    while where.epoch < stage.epochs:
+                        self._epoch(stage, stop)
+                    self.method.end_stage(self.nets, self.probe, self._clock(stage, 1))
+                    self.state.position = where = Position(where.stage + 1)
+        finally:
+            self.progress.end()
+        chosen = self.training.epochs - 1
+        if self.training.select == "noisy-val":
+            load_networks(self.nets, self.state.best)
+            chosen = self.state.best_epoch
+        return Fitted(self.method, [network(net) for net in self.nets], self.trace, self.state.history, chosen)
+
+    def _epoch(self, stage: Stage, stop: StopRequest) -> None:
+        where, state = self.state.position, self.state
+        if state.phases is None:
+            self._seed("plan")
+            for net in self.nets:
+                broadcast_buffers(net)
+            state.phases = self.method.plan(self.nets, self.probe, self._clock(stage, 1))
+        while where.phase < len(state.phases):
+            self._phase(stage, state.phases, stop)
+            where.phase, where.step = where.phase + 1, 0
+        self._end_epoch(stage)
+        where.epoch, where.phase, where.step, state.phases = where.epoch + 1, 0, 0, None
+
+    def _phase(self, stage: Stage, phases: list[Phase], stop: StopRequest) -> None:
+        """The steps of one phase that are still to do."""
+        where, phase = self.state.position, phases[self.state.position.phase]
+        steps = [self.loader.steps(each) for each in phases]
+        each, total = self.training.accumulate, sum(-(-count // self.training.accumulate) for count in steps)
+        clock = self._clock(stage, total)
+        last = steps[where.phase]
+        begun = time.monotonic()
+        for batches in self.loader.batches(phase, (where.stage, where.epoch, where.phase), where.step):
+            updates = (where.step + 1) % each == 0 or where.step + 1 == last
+            clock = clock._replace(step=where.optimizer_step)
+            self._seed("step", where.phase, where.step)
+            self._micro_batch(phase, batches, clock, updates, min(each, last - where.step + where.step % each))
+            where.step += 1
+            if not updates:
+                continue
+            where.optimizer_step += 1
+            self.state.seconds += time.monotonic() - begun
+            begun = time.monotonic()
+            self.progress.step(self._epochs_done((sum(steps[: where.phase]) + where.step) / sum(steps)))
+            self._answer(stop, where.step)
+        self._answer(stop, 0)
+
+    def _micro_batch(self, phase: Phase, batches: dict[str, Batch], clock: Clock, updates: bool, parts: int) -> None:
+        """One forward and backward; with `updates` the optimiser's step too, over `parts` micro-batches."""
+        nets = [self.nets[k] for k in phase.train]
+        for net in nets:
+            if isinstance(net, DistributedDataParallel):
+                net.require_backward_grad_sync = updates
+        step = self.method.step(self.nets, batches, phase, clock)
+        self._watch(step)
+        torch.autograd.backward(self.scaler.scale(step.loss / parts))
+        self._note(step)
+        if not updates:
+            return
+        lr = self.training.lr * self.training.lr_factor(clock)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.scaler.unscale_(self.optimizer)
+        for net in nets:
+            self.method.on_gradients(backbone(net), clock)
+            if self.training.clip is not None:
+                nn.utils.clip_grad_norm_(net.parameters(), self.training.clip)
+        before = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.scaler.get_scale() >= before:  # else the step was skipped for a gradient that overflowed
+            self.method.on_updated(self.nets, phase, clock)
+
+    def _watch(self, step: Step) -> None:
+        """Stop on a loss that is no number; on a CPU at once, elsewhere where a look is due anyway."""
+        if step.loss.dim():
+            raise RuntimeError(f"{type(self.method).__name__}.step() gave a loss of shape {tuple(step.loss.shape)}")
+        self.finite &= step.loss.detach().isfinite()
+        if self.device.type == "cpu":
+            self._require_finite()
+
+    def _require_finite(self) -> None:
+        if bool(self.finite):
+            return
+        where = self.state.position
+        kept = f"; the checkpoint in {self.run.checkpoints} is from before" if self.run else ""
+        raise Diverged(
+            f"the loss is not finite at epoch {where.epoch + 1}, step {where.step + 1}: try a lower learning rate "
+            f"(now {self.training.lr}) or --clip 5{kept}"
+        )
+
+    def _note(self, step: Step) -> None:
+        """Add a step to the epoch's sums and to each sample's trace, without waiting for the device."""
+        real = torch.float32 if self.device.type == "mps" else torch.float64
+        for name, value in {"loss": step.loss, **step.log}.items():
+            if name not in self.state.sums:
+                self.state.sums[name] = torch.zeros((), dtype=real, device=self.device)
+                self.state.sums[f"{name}#"] = torch.zeros((), dtype=real, device=self.device)
+            self.state.sums[name] += value.detach()
+            self.state.sums[f"{name}#"] += 1
+        for seen in step.seen:
+            self.trace.update(seen.batch.index, seen.output.logits.detach(), seen.batch.labels)
+
+    def _answer(self, stop: StopRequest, step: int) -> None:
+        """After an optimiser step: stop where asked, save where it is time."""
+        if self.steps_left is not None and step:
+            self.steps_left -= 1
+        due = self.run is not None and time.monotonic() - self.saved >= self.training.checkpoint_seconds
+        asked = bool(stop) or self.steps_left == 0
+        if world()[1] > 1:  # all processes save and stop at the same step; to agree on it costs a look
+            if step % CHECK_EVERY and self.steps_left != 0:
+                return
+            due, asked = any_rank(due, self.device), any_rank(asked, self.device)
+        elif not step:
+            due = False
+        if due or asked:
+            self._save()
+        if asked:
+            where = self.state.position
+            raise Stopped(f"stopped in epoch {where.epoch + 1} after step {where.step}", stop.number)
+
+    def _end_epoch(self, stage: Stage) -> None:
+        """Evaluate, write the epoch's line, keep the best networks."""
+        self._require_finite()
+        state, where = self.state, self.state.position
+        for net in self.nets:
+            broadcast_buffers(net)
+        sums = {name: float(sum_over_ranks(value.clone())) for name, value in sorted(state.sums.items())}
+        record: dict[str, Any] = {"epoch": self._epochs_before() + where.epoch, "stage": where.stage}
+        record |= {name: sums[name] / sums[f"{name}#"] for name in sums if not name.endswith("#")}
+        record |= self._training_accuracies()
+        if self.data.val is not None:
+            record["val_accuracy"] = accuracy(self.method, self.nets, self.data.val)
+        if self.data.test is not None:
+            record["test_accuracy"] = accuracy(self.method, self.nets, self.data.test)
+        record["seconds"] = state.seconds
+        state.sums, state.seconds = {}, 0.0
+        if self.training.select == "noisy-val" and record["val_accuracy"] > state.best_accuracy:
+            state.best_accuracy, state.best_epoch = record["val_accuracy"], record["epoch"]
+            state.best = {name: value.detach().cpu().clone() for name, value in network_tensors(self.nets).items()}
+        state.history.append(record)
+        if self.run is not None and world()[0] == 0:
+            self.run.append_history(record)
+        self.progress.epoch(record)
+
+    def _training_accuracies(self) -> dict[str, float]:
+        """From each sample's last training prediction: against given labels and, for evaluation, true ones."""
+        prediction = self.trace.prediction.cpu()
+        seen = prediction >= 0
+        if not bool(seen.any()):
+            return {}
+        given, found = self.data.train.labels.cpu()[seen], prediction[seen].long()
+        result = {"train_accuracy": percent(found == given)}
+        if self.data.truth is not None:
+            truth = self.data.truth[seen]
+            result["train_true_accuracy"] = percent(found == truth)
+            wrong = given != truth
+            if bool(wrong.any()):
+                result["memorised"] = percent(found[wrong] == given[wrong])
+        return result
+
+    def _enter(self, stage: Stage, restored: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
+        """Make what a stage trains with: pool, networks, stores, optimiser; then put a checkpoint's state in."""
+        where, training, data = self.state.position, self.training, self.data
+        everything = torch.arange(len(data.train))
+        pool, rest = everything, None
+        if stage.part is not None:
+            labels = data.train.labels.cpu()
+            pool = balanced_part(labels, round(stage.part * len(labels)), fold(training.seed, where.stage))
+            rest = SampleProbe(data.train, everything[~torch.isin(everything, pool)])
+        holdout = None if data.val is None else SampleProbe(data.val, torch.arange(len(data.val)))
+        self.probe = SampleProbe(data.train, pool, rest, holdout)
+        self.loader = Loader(data.train, pool, training.batch_size, training.seed)
+        if where.stage == 0 or stage.fresh or not hasattr(self, "nets"):
+            self._make_networks()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
+        if restored is not None:
+            tensors, values = restored
+            load_networks(self.nets, under("net", tensors))
+            load_module(self.method, under("method", tensors), "the method")
+            load_module(self.trace, under("trace", tensors), "the trace")
+            load_optimizer(self.optimizer, [network(net) for net in self.nets], under("optimizer", tensors))
+            if values["scaler"]:
+                self.scaler.load_state_dict(values["scaler"])
+        for net in self.nets:
+            net.train()
+
+    def _make_networks(self) -> None:
+        where, training, data = self.state.position, self.training, self.data
+        example = data.train.view("plain", torch.arange(2, device=self.device))
+        if self.method.mixes and not example.is_floating_point():
+            raise InputError(f"{type(self.method).__name__} blends inputs, and these are whole numbers (token ids)")
+        problem = Problem(len(data.train), data.num_classes, example.cpu(), training.epochs, training.seed)
+        made: list[nn.Module] = []
+        for k in range(self.method.networks):
+            self._seed("network", where.stage, k)
+            net = Network(self.make_network(), example=example.cpu(), num_classes=data.num_classes)
+            attached = self.method.attach(net, replace(problem, seed=fold(training.seed, "heads", where.stage, k)))
+            made.append(attached.to(self.device))
+        for attached in made:
+            if isinstance(attached, Network):
+                attached.autocast = PRECISIONS[training.precision]
+            if training.channels_last and example.dim() == 4:
+                attached.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
+        self.method.to(self.device)
+        self._seed("begin", where.stage)
+        self.method.begin(made, replace(problem, example=example))
+        if world()[1] > 1:
+            ids = [self.device.index] if self.device.type == "cuda" else None
+            made = [DistributedDataParallel(net, device_ids=ids) for net in made]
+        self.nets = made
+        self.optimizer = make_optimizer([network(net) for net in made], training)
+
+    def _save(self) -> None:
+        """Write a checkpoint, once the state is known to be sound."""
+        self._require_finite()
+        self.saved = time.monotonic()
+        if self.run is None:
+            return
+        kept, own = self.state.sums, {name: sum_over_ranks(value.clone()) for name, value in self.state.sums.items()}
+        self.state.sums = own
+        tensors, values = pack(self.state)
+        self.state.sums = kept
+        tensors |= prefixed("net", network_tensors(self.nets)) | prefixed("method", self.method.state_dict())
+        tensors |= prefixed("trace", self.trace.state_dict())
+        tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer, [network(net) for net in self.nets]))
+        values["scaler"] = self.scaler.state_dict()
+        if world()[0] == 0:
+            checkpoint.save(self.run.checkpoints, tensors, values)
+        barrier()
+
+    def _restore(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Read the newest whole checkpoint; the networks are filled when their stage is entered."""
+        if self.run is None:
+            raise ValueError("resume needs a run folder")
+        tensors, values = checkpoint.load(self.run.checkpoints)
+        self.state = unpack(tensors, values, self.device)
+        if world()[0] == 0:
+            self.run.write_history(self.state.history)
+        else:
+            self.state.sums = {name: torch.zeros_like(value) for name, value in self.state.sums.items()}
+        return tensors, values
+
+    def _seed(self, *place: int | str) -> None:
+        """Seed the default generators from where the run stands, so that no random state needs saving."""
+        where = self.state.position
+        seed = fold(self.training.seed, world()[0], where.stage, where.epoch, *place)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
+
+    def _clock(self, stage: Stage, steps_per_epoch: int) -> Clock:
+        where = self.state.position
+        return Clock(where.stage, where.epoch, stage.epochs, where.optimizer_step, steps_per_epoch)
+
+    def _epochs_before(self) -> int:
+        return sum(stage.epochs for stage in self.stages[: self.state.position.stage])
+
+    def _epochs_done(self, share: float) -> float:
+        return self._epochs_before() + self.state.position.epoch + share
+
+
+def percent(flags: Tensor) -> float:
+    """Share of True, in percent."""
+    return 100 * float(flags.double().mean())

@@ -1,0 +1,108 @@
+"""Looking at samples without training: the probe that methods plan with, and accuracy."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from alasca.core import Batch, Method, Output, network
+from alasca.data.samples import Samples
+from alasca.distributed import sum_over_ranks, world
+
+BATCH = 512
+
+
+@contextlib.contextmanager
+def evaluating(nets: Sequence[nn.Module]) -> Iterator[None]:
+    """Eval mode and no gradient, then every mode as before."""
+    modes = {module: module.training for net in nets for module in net.modules()}
+    for net in nets:
+        net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+class SampleProbe:
+    """`alasca.core.Probe` over some positions of a training set; processes share the work.
+
+    Args:
+        samples: the training set, or the held-out one.
+        index: positions that are covered ``[M]``.
+        rest, holdout: further probes.
+    """
+
+    def __init__(
+        self,
+        samples: Samples,
+        index: Tensor,
+        rest: SampleProbe | None = None,
+        holdout: SampleProbe | None = None,
+    ) -> None:
+        self.samples = samples
+        self.index = index
+        self.labels = samples.labels[index.to(samples.labels.device)]
+        self._rest = rest
+        self._holdout = holdout
+
+    @property
+    def rest(self) -> SampleProbe | None:
+        """The samples that a partial stage leaves out."""
+        return self._rest
+
+    @property
+    def holdout(self) -> SampleProbe | None:
+        """The held-out samples, with noisy labels only."""
+        return self._holdout
+
+    def __call__(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+        """``fn(output, batch)`` of every sample, in the order of `index`."""
+        found: Tensor | None = None
+        for start, value in self._each(net, fn):
+            if found is None:
+                found = value.new_zeros((len(self.index), *value.shape[1:]))
+            found[start : start + len(value)] = value
+        if found is None:
+            raise ValueError("a probe needs at least as many samples as processes hold batches")
+        return sum_over_ranks(found)
+
+    def reduce(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+        """The sum of ``fn(output, batch)`` over all batches."""
+        return sum_over_ranks(torch.stack([value for _, value in self._each(net, fn)]).sum(0))
+
+    def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
+        rank, size = world()
+        plain = network(net)
+        device = self.samples.labels.device
+        each = min(BATCH, max(1, len(self.index) // size))
+        with evaluating([plain]):
+            for start in range(rank * each, len(self.index), size * each):
+                rows = self.index[start : start + each].to(device)
+                inputs = self.samples.view("plain", rows)
+                batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=device))
+                yield start, fn(plain(inputs), batch)
+
+
+def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> Tensor:
+    """The method's logits for plain samples ``[N, K]``, batch by batch."""
+    plain = [network(net) for net in nets]
+    device = samples.labels.device
+    with evaluating(plain):
+        parts = [
+            method.predict(
+                plain, samples.view("plain", torch.arange(start, min(start + BATCH, len(samples)), device=device))
+            )
+            for start in range(0, len(samples), BATCH)
+        ]
+    return torch.cat(parts)
+
+
+def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:
+    """Share of samples, in percent, whose predicted class is their label."""
+    return 100 * float(predictions(method, nets, samples).argmax(1).eq(samples.labels).double().mean())

@@ -1,0 +1,123 @@
+"""Everything a run is in the middle of, as tensors and JSON values, and back: the ground of exact resume."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alasca.core import InputError, Phase, Stream, network
+
+
+@dataclass
+class Position:
+    """Where a run stands: `step` micro-batches of `phase` are done; `optimizer_step` counts in the stage."""
+
+    stage: int = 0
+    epoch: int = 0
+    phase: int = 0
+    step: int = 0
+    optimizer_step: int = 0
+
+
+@dataclass
+class Progressing:
+    """What the loop carries from step to step, beside networks, stores and optimiser."""
+
+    position: Position = field(default_factory=Position)
+    phases: list[Phase] | None = None
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    best: dict[str, Tensor] = field(default_factory=dict)
+    best_accuracy: float = -1.0
+    best_epoch: int = -1
+
+
+def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors under ``prefix/name``."""
+    return {f"{prefix}/{name}": tensor for name, tensor in tensors.items()}
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors under ``prefix/``, without it."""
+    return {name.removeprefix(prefix + "/"): value for name, value in tensors.items() if name.startswith(prefix + "/")}
+
+
+def network_tensors(nets: list[nn.Module]) -> dict[str, Tensor]:
+    """All networks with their sub-classifiers, by ``k/name``."""
+    return {
+        name: value for k, net in enumerate(nets) for name, value in prefixed(str(k), network(net).state_dict()).items()
+    }
+
+
+def load_networks(nets: list[nn.Module], tensors: Mapping[str, Tensor]) -> None:
+    """Put networks back, every key used."""
+    for k, net in enumerate(nets):
+        load_module(network(net), under(str(k), tensors), f"network {k}")
+
+
+def load_module(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
+    """Put a module's state back, in place and every key used.
+
+    Raises:
+        InputError: keys or shapes differ.
+    """
+    try:
+        module.load_state_dict(dict(tensors), strict=True)
+    except RuntimeError as error:
+        raise InputError(f"checkpoint: {name} does not fit these settings ({' '.join(str(error).split())})") from error
+
+
+def pack(state: Progressing) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values of the loop's own state."""
+    tensors = prefixed("sums", state.sums) | prefixed("best", state.best)
+    plan: list[dict[str, Any]] | None = None
+    if state.phases is not None:
+        plan = []
+        for k, phase in enumerate(state.phases):
+            streams = []
+            for name, stream in phase.streams.items():
+                for part in ("index", "weight"):
+                    value = getattr(stream, part)
+                    if value is not None:
+                        tensors[f"plan/{k}/{name}/{part}"] = value
+                streams.append({
+                    "name": name, "views": stream.views, "follows": stream.follows, "draw": stream.draw,
+                    "batch": stream.batch,
+                })  # fmt: skip
+            plan.append({"train": phase.train, "observe": phase.observe, "streams": streams})
+    values = {
+        "position": asdict(state.position), "plan": plan, "seconds": state.seconds, "history": state.history,
+        "best_accuracy": state.best_accuracy, "best_epoch": state.best_epoch,
+    }  # fmt: skip
+    return tensors, values
+
+
+def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> Progressing:
+    """The inverse of `pack`."""
+    phases = None
+    if values["plan"] is not None:
+        phases = [
+            Phase(
+                tuple(phase["train"]),
+                {
+                    stream["name"]: Stream(
+                        tensors.get(f"plan/{k}/{stream['name']}/index"),
+                        tensors.get(f"plan/{k}/{stream['name']}/weight"),
+                        tuple(stream["views"]), stream["follows"], stream["draw"], stream["batch"],
+                    )
+                    for stream in phase["streams"]
+                },
+                tuple(phase["observe"]),
+            )
+            for k, phase in enumerate(values["plan"])
+        ]  # fmt: skip
+    sums = {name: value.to(device) for name, value in under("sums", tensors).items()}
+    return Progressing(
+        Position(**values["position"]), phases, sums, values["seconds"], values["history"], under("best", tensors),
+        values["best_accuracy"], values["best_epoch"],
+    )  # fmt: skip

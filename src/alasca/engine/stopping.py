@@ -1,0 +1,57 @@
+"""How training ends before its end: a signal, or a loss that is not a number."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+
+class Stopped(Exception):
+    """Training was asked to stop and can be resumed. `signal` is the signal's number, or 0."""
+
+    def __init__(self, where: str, number: int = 0) -> None:
+        super().__init__(where)
+        self.signal = number
+
+
+class Diverged(Exception):
+    """The loss is not finite. The message is one line: where, and what to try."""
+
+
+class StopRequest:
+    """Set by the first SIGINT or SIGTERM; the second acts as usual."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.number)
+
+
+@contextlib.contextmanager
+def stop_on_signals() -> Iterator[StopRequest]:
+    """Turn SIGINT and SIGTERM into a request that the loop answers after the step it is in."""
+    request = StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in numbers}
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        request.number = number
+        restore()
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    for number in numbers:
+        signal.signal(number, ask)
+    try:
+        yield request
+    finally:
+        restore()

@@ -1,0 +1,53 @@
+"""Small networks for small data: a residual network for pictures, a perceptron for rows of numbers."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and a shortcut, 1x1 where the shape changes (He et al., 2016)."""
+
+    def __init__(self, width_in: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width_in, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or width_in != width:
+            self.shortcut = nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, C, H, W]`` to ``[B, width, H / stride, W / stride]``."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x))
+
+
+class SmallResNet(nn.Module):
+    """Three residual blocks of width 32, 64 and 128, strides 1, 2 and 2, average pooling and a linear layer."""
+
+    def __init__(self, channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.block1 = ResidualBlock(channels, 32, 1)
+        self.block2 = ResidualBlock(32, 64, 2)
+        self.block3 = ResidualBlock(64, 128, 2)
+        self.classifier = nn.Linear(128, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures ``[B, C, H, W]`` to logits ``[B, K]``."""
+        feature: Tensor = self.block3(self.block2(self.block1(x))).mean((2, 3))
+        logits: Tensor = self.classifier(feature)
+        return logits
+
+
+class Perceptron(nn.Sequential):
+    """Three hidden layers of 256 with BatchNorm and ReLU, for rows of numbers."""
+
+    def __init__(self, width: int, num_classes: int) -> None:
+        layers: list[nn.Module] = []
+        for size in (256, 256, 256):
+            layers += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
+            width = size
+        super().__init__(*layers, nn.Linear(width, num_classes))
