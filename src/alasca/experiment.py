@@ -91,7 +91,8 @@ class Settings:
         try:
             training = dict(value["training"])
             training["milestones"] = tuple(training["milestones"])
-            return cls(**{**value, "training": Training(**training)})
+            options = {name: tuple(v) if isinstance(v, list) else v for name, v in value["options"].items()}
+            return cls(**{**value, "options": options, "training": Training(**training)})
         except (KeyError, TypeError) as error:
             raise InputError(f"run.json: settings are not those of this version ({error})") from error
 

@@ -53,7 +53,7 @@ class Training:
     clip: float | None = None
     accumulate: int = 1
     precision: str = "float32"
-    channels_last: bool = False
+    channels_last: bool = True
     select: str = "last"
     seed: int = 0
     device: str = "auto"

@@ -72,7 +72,7 @@ def build(cls: type[Method], name: str, options: dict[str, Any]) -> Method:
     try:
         return cls(**options)
     except (ValueError, TypeError) as error:
-        raise InputError(f"{name}: {error}") from error
+        raise InputError(f"option {error}") from error
 
 
 def option_names(cls: type[Method]) -> list[str]:

@@ -94,7 +94,7 @@ class Alasca(Method):
         self.rest = rest
         self.on = on
         self.predict_with = predict
-        self.at = None if at is None else tuple(at)
+        self.at = None if at is None else ((at,) if isinstance(at, str) else tuple(at))
         self.head = head
         self.options = {
             "momentum": momentum, "temperature": temperature, "warmup": warmup, "off_target": off_target,

@@ -1,0 +1,246 @@
+"""The report: one self-contained HTML file about one run or several, made from run folders alone."""
+
+from __future__ import annotations
+
+import base64
+import io
+import statistics
+from collections.abc import Sequence
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+
+from alasca.audit.charts import histogram, lines, matrix
+from alasca.checkpoint import write_bytes
+from alasca.core import InputError
+from alasca.runs import Records, RunFolder
+
+MATRIX_CLASSES = 25
+
+
+def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
+    """Write the report on finished runs to `path`.
+
+    Raises:
+        InputError: no run, or one that has not ended.
+    """
+    if not runs:
+        raise InputError("report: no run given; expected one or more run folders")
+    groups = grouped(runs)
+    many = len(runs) > 1
+    settings = runs[0].settings()["settings"]
+    noise = "" if settings["noise"] == "none" else f", {settings['noise']} noise"
+    body = [comparison(groups)] if many else []
+    body += [section(label, members[0], many) for label, members in groups.items()]
+    page = Template(files("alasca.audit").joinpath("report.html").read_text()).substitute(
+        title=escape(f"Label noise report: {settings['data']}{noise}"),
+        subtitle=escape(f"{len(runs)} run{'s' if many else ''}, made by alasca {runs[0].settings()['alasca']}"),
+        body="".join(body),
+    )
+    write_bytes(path, page.encode())
+    return path
+
+
+def grouped(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
+    """Runs that differ by seed only, under one name."""
+    groups: dict[str, list[RunFolder]] = {}
+    keys: dict[str, list[str]] = {}
+    for run in runs:
+        described = run.settings()
+        settings = described["settings"]
+        key = str({**settings, "training": {**settings["training"], "seed": None}})
+        known = keys.setdefault(described["title"], [])
+        if key not in known:
+            known.append(key)
+        number = known.index(key) + 1
+        groups.setdefault(described["title"] + (f" ({number})" if number > 1 else ""), []).append(run)
+    return groups
+
+
+def summarise(members: Sequence[RunFolder]) -> dict[str, tuple[float, float] | None]:
+    """Mean and standard deviation over seeds of the final figures."""
+    found: dict[str, tuple[float, float] | None] = {}
+    done = [run.done() for run in members]
+    for name in ("test_accuracy_last", "val_accuracy_last", "memorised", "issue_auroc", "seconds_per_epoch"):
+        values = [one[name] for one in done if one.get(name) is not None]
+        spread = statistics.stdev(values) if len(values) > 1 else 0.0
+        found[name] = (statistics.fmean(values), spread) if values else None
+    return found
+
+
+def table_rows(groups: dict[str, list[RunFolder]]) -> tuple[list[str], list[list[str]]]:
+    """The comparison as text: heads and rows."""
+    heads = ["method", "seeds", "test accuracy, last epoch", "memorised wrong labels", "wrong labels found, AUROC",
+             "time per epoch", "ratio"]  # fmt: skip
+    rows, base = [], None
+    for label, members in groups.items():
+        figures = summarise(members)
+        seconds = figures["seconds_per_epoch"]
+        base = base or seconds
+        accuracy = figures["test_accuracy_last"]
+        rows.append([
+            label, str(len(members)),
+            text(accuracy, 1, "%"), text(figures["memorised"], 1, "%"), text(figures["issue_auroc"], 3),
+            f"{seconds[0]:.2f} s" if seconds else "-", f"{seconds[0] / base[0]:.2f}" if seconds and base else "-",
+        ])  # fmt: skip
+    return heads, rows
+
+
+def text(figure: tuple[float, float] | None, digits: int, unit: str = "") -> str:
+    """Mean and standard deviation for people.
+
+    >>> text((91.66, 1.2), 1, "%")
+    '91.7 ± 1.2%'
+    """
+    return "-" if figure is None else f"{figure[0]:.{digits}f} ± {figure[1]:.{digits}f}{unit}"
+
+
+def comparison(groups: dict[str, list[RunFolder]]) -> str:
+    """The table of all methods, and their test accuracy over epochs."""
+    heads, rows = table_rows(groups)
+    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    curves = [
+        (label, "abcd"[k % 4], mean_curve(members, "test_accuracy"))
+        for k, (label, members) in enumerate(groups.items())
+    ]
+    drawn = [curve for curve in curves if any(value is not None for value in curve[2])]
+    chart = lines("Test accuracy", drawn, "test accuracy, %") if drawn else ""
+    return (
+        f'<div class="grid2"><div class="card wide"><div class="scroll"><table class="results"><tr>{head}</tr>{body}'
+        "</table></div><p class='soft'>Mean ± standard deviation over seeds. Every figure is from the last epoch: "
+        "no epoch was chosen by looking at test labels.</p></div>"
+        + (f'<div class="card wide"><h3>Accuracy on the test set, mean over seeds</h3>{chart}</div>' if chart else "")
+        + "</div>"
+    )
+
+
+def mean_curve(members: Sequence[RunFolder], name: str) -> list[float | None]:
+    """A metric over epochs, averaged over runs."""
+    histories = [run.history() for run in members]
+    epochs = min(len(history) for history in histories)
+    found: list[float | None] = []
+    for k in range(epochs):
+        values = [history[k][name] for history in histories if name in history[k]]
+        found.append(statistics.fmean(values) if values else None)
+    return found
+
+
+def section(label: str, run: RunFolder, many: bool) -> str:
+    """One run: settings, curves, confidence, suspicious samples, given against suggested labels."""
+    records, history = run.records(), run.history()
+    described, done = run.settings(), run.done()
+    seed = described["settings"]["training"]["seed"]
+    cards = [
+        card("Accuracy over epochs", curves(history)),
+        card("How sure the network was of the given labels", confidences(records)),
+        card("Most suspicious labels", suspects(run, records), wide=True),
+        card("Given and suggested labels", matrix_of(records), wide=True),
+        card("Settings", settings_list(described, done), wide=True),
+    ]
+    heading = f"{label}, seed {seed}" if many else label
+    flagged, total = int(records.issue.sum()), len(records.given)
+    known = ""
+    if records.true is not None:
+        wrong = records.given != records.true
+        hit = int((wrong & records.issue).sum())
+        right = int(((records.suggested == records.true) & wrong & records.issue).sum())
+        known = f" {int(wrong.sum())} are wrong in truth: {hit} of them were found, and {right} suggestions are right."
+    return (
+        f"<h2>{escape(heading)}</h2><p>{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} "
+        f'The whole table is in <code>samples.csv</code>.</p><div class="grid2">{"".join(cards)}</div>'
+    )
+
+
+def card(title: str, content: str, wide: bool = False) -> str:
+    """A titled box."""
+    return f'<div class="card{" wide" if wide else ""}"><h3>{escape(title)}</h3>{content}</div>'
+
+
+def curves(history: list[dict[str, Any]]) -> str:
+    """Accuracies over epochs, against true and given labels."""
+    names = (
+        ("test, true labels", "a", "test_accuracy"), ("training, true labels", "c", "train_true_accuracy"),
+        ("training, given labels", "d", "train_accuracy"), ("wrong labels memorised", "b", "memorised"),
+    )  # fmt: skip
+    if not any("test_accuracy" in record for record in history):
+        names = (("held out, given labels", "a", "val_accuracy"), *names[1:])
+    series = [(text, css, [record.get(key) for record in history]) for text, css, key in names]
+    return lines("Accuracy", [one for one in series if any(value is not None for value in one[2])], "accuracy, %")
+
+
+def confidences(records: Records) -> str:
+    """Histogram of confidence in the given label, split by truth where it is known."""
+    values = records.quality if records.confidence is None else records.confidence
+    name = "mean probability of the given label over training" if records.confidence is None else "EMA confidence"
+    if records.true is None:
+        return histogram("Confidence", [("all samples", "a", values)], name)
+    wrong = records.given != records.true
+    groups = [("rightly labelled", "a", values[~wrong]), ("wrongly labelled", "b", values[wrong])]
+    return histogram("Confidence", groups, name)
+
+
+def suspects(run: RunFolder, records: Records) -> str:
+    """The most suspicious samples: as pictures where the run kept them, else as a list."""
+    pictures = run.pictures()
+    ranking = records.ranking()
+    if not pictures:
+        rows = "".join(f"<tr><td>{escape(records.ids[k])}</td>{labels_of(records, k)}</tr>" for k in ranking[:24])
+        head = "<tr><th>sample</th><th>given</th><th>suggested</th><th>quality</th></tr>"
+        return f'<div class="scroll"><table class="results">{head}{rows}</table></div>'
+    shown = [k for k in ranking.tolist() if k in pictures][:36]
+    figures = "".join(f"<figure>{image(pictures[k], records.ids[k])}{caption(records, k)}</figure>" for k in shown)
+    return f'<div class="pictures">{figures}</div>'
+
+
+def labels_of(records: Records, k: int) -> str:
+    """Cells of one sample."""
+    cells = (records.classes[records.given[k]], records.classes[records.suggested[k]], f"{records.quality[k]:.3f}")
+    return "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+
+
+def caption(records: Records, k: int) -> str:
+    """Given and suggested label of one sample, and the true one where it is known."""
+    given, suggested = records.classes[records.given[k]], records.classes[records.suggested[k]]
+    true = "" if records.true is None else f"<br>true {escape(records.classes[records.true[k]])}"
+    better = f"<br>suggested <b>{escape(suggested)}</b>" if records.issue[k] else "<br>kept"
+    return f"<figcaption>given <b>{escape(given)}</b>{better}{true}</figcaption>"
+
+
+def image(picture: np.ndarray, name: str) -> str:
+    """A picture ``[C, H, W]`` uint8 as an inline PNG."""
+    from PIL import Image
+
+    pixels = picture[0] if picture.shape[0] == 1 else picture[:3].transpose(1, 2, 0)
+    file = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
+    data = base64.b64encode(file.getvalue()).decode()
+    return f'<img alt="{escape(name)}" title="{escape(name)}" src="data:image/png;base64,{data}">'
+
+
+def matrix_of(records: Records) -> str:
+    """Counts of given against suggested labels; the classes with the most issues where there are many."""
+    size = len(records.classes)
+    counts = np.zeros((size, size), dtype=int)
+    np.add.at(counts, (records.given, records.suggested), 1)
+    if size <= MATRIX_CLASSES:
+        return matrix(counts, records.classes, "given label", "suggested label")
+    moved = counts - np.diag(np.diag(counts))
+    top = np.sort(np.argsort(-(moved.sum(0) + moved.sum(1)), kind="stable")[:MATRIX_CLASSES])
+    note = f"<p class='soft'>The {MATRIX_CLASSES} of {size} classes with the most issues.</p>"
+    return note + matrix(counts[np.ix_(top, top)], [records.classes[k] for k in top], "given label", "suggested label")
+
+
+def settings_list(described: dict[str, Any], done: dict[str, Any]) -> str:
+    """The settings and final figures of a run."""
+    settings = dict(described["settings"])
+    training = settings.pop("training")
+    settings["options"] = ", ".join(f"{k} = {v}" for k, v in settings["options"].items()) or "defaults"
+    rows = {**settings, **training, **{f"machine: {k}": v for k, v in described["machine"].items()}}
+    rows |= {name: round(value, 4) if isinstance(value, float) else value for name, value in done.items()}
+    items = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd>" for k, v in rows.items() if v is not None)
+    return f'<details><summary>All settings and figures</summary><dl class="settings">{items}</dl></details>'

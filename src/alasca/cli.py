@@ -1,0 +1,364 @@
+"""The command line: `alasca demo | train | resume | report | list`. Torch is imported only where a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts.config import Toml
+
+if TYPE_CHECKING:
+    from alasca.runs import RunFolder
+
+ENDED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+
+app = App(
+    name="alasca",
+    help="Train any PyTorch classifier on data whose labels are partly wrong, find those labels, and repair them.",
+    help_format="plaintext",
+    version=lambda: __import__("alasca").__version__,
+)
+
+DATA = Group("Data", sort_key=1)
+METHOD = Group("Method", sort_key=2)
+TRAINING = Group("Training", sort_key=3)
+RUN = Group("Run", sort_key=4)
+
+
+def new_folder(kind: str) -> Path:
+    """A fresh name under ``runs/``."""
+    stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, k = stem, 1
+    while name.exists():
+        k += 1
+        name = Path(f"{stem}-{k}")
+    return name
+
+
+def parse_options(given: list[str]) -> dict[str, Any]:
+    """``name=value`` texts as a dict."""
+    from alasca.core import InputError
+    from alasca.experiment import option_value
+
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"set: {text!r}, expected name=value, e.g. --set alasca.momentum=0.9")
+        options[name.strip()] = option_value(value.strip())
+    return options
+
+
+@app.command
+def demo(
+    *,
+    seeds: Annotated[int, Parameter(help="Runs of each method.")] = 3,
+    epochs: Annotated[int, Parameter(help="Epochs of each run.")] = 60,
+    noise: Annotated[str, Parameter(help="Label noise.")] = "symmetric:0.6",
+    out: Annotated[Path | None, Parameter(help="New folder. Default: runs/demo-DATE.")] = None,
+) -> int:
+    """Watch ALASCA rescue a network from wrong labels: handwritten digits, 60% of the labels redrawn at random.
+
+    Trains the same network with plain cross-entropy and with ALASCA, prints a table, writes a report.
+
+    Example: alasca demo
+    """
+    from alasca.audit.report import write_report
+    from alasca.core import InputError
+    from alasca.engine import Progress, Training
+    from alasca.experiment import Settings, prepare, train
+
+    if seeds < 1:
+        raise InputError(f"seeds: {seeds}, expected at least 1")
+    folder = out or new_folder("demo")
+    if folder.exists() and any(folder.iterdir()):
+        raise InputError(f"out: {folder} exists already and is not empty; choose another folder")
+    plans = [
+        Settings(noise=noise, alasca=wrapped, training=Training(epochs=epochs, batch_size=128, lr=0.1, seed=seed))
+        for seed in range(seeds)
+        for wrapped in (False, True)
+    ]
+    rate = prepare(plans[0]).noise_rate
+    print(f"1,347 handwritten digits to train on, {noise} noise: {100 * (rate or 0):.0f}% of the labels are wrong.")
+    runs = []
+    for number, settings in enumerate(plans, 1):
+        name = f"{'alasca' if settings.alasca else 'ce'}-seed{settings.training.seed}"
+        print(f"run {number}/{len(plans)}: {settings.title}, seed {settings.training.seed}", flush=True)
+        runs.append(train(settings, folder / name, Progress.for_terminal()))
+    runs.sort(key=lambda run: run.path.name.startswith("alasca"))
+    report = write_report(runs, folder / "report.html")
+    print()
+    show_table(runs)
+    print(f"\nReport: {report}")
+    print("Next, your own data, a folder of pictures with a sub-folder a class:")
+    print("  alasca train --data folder:PHOTOS --out runs/mine && alasca report runs/mine")
+    return ENDED
+
+
+@app.command
+def train(
+    *,
+    data: Annotated[
+        str, Parameter(group=DATA, help="digits, npz:FILE or folder:DIR (a sub-folder a class).")
+    ] = "digits",
+    noise: Annotated[
+        str, Parameter(group=DATA, help="Wrong labels to make: none, symmetric:R, ...; see alasca list.")
+    ] = "none",
+    limit: Annotated[
+        int | None, Parameter(group=DATA, help="At most so many training samples, class-balanced.")
+    ] = None,
+    val_fraction: Annotated[
+        float | None,
+        Parameter(
+            group=DATA, help="Share of the noisy training set held out. Default: 0.1 without a test set, else 0."
+        ),
+    ] = None,
+    image_size: Annotated[int, Parameter(group=DATA, help="Side to which a folder's pictures are resized.")] = 32,
+    shift: Annotated[int | None, Parameter(group=DATA, help="Pixels that training shifts pictures by.")] = None,
+    flip: Annotated[bool | None, Parameter(group=DATA, help="Whether training mirrors pictures.")] = None,
+    method: Annotated[str, Parameter(group=METHOD, help="Method for the main classifier; see alasca list.")] = "ce",
+    alasca: Annotated[bool, Parameter(group=METHOD, help="Wrap the method in ALASCA.")] = True,
+    set_: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--set", group=METHOD, help="Option name=value; the wrapper's as alasca.name=value. Repeatable."
+        ),
+    ] = None,
+    network: Annotated[
+        str, Parameter(group=METHOD, help="auto, small-resnet, mlp, or package.module:callable of your own.")
+    ] = "auto",
+    epochs: Annotated[int, Parameter(group=TRAINING, help="Passes over the data.")] = 60,
+    batch_size: Annotated[int, Parameter(group=TRAINING, help="Samples a step, over all processes.")] = 64,
+    optimizer: Annotated[str, Parameter(group=TRAINING, help="sgd or adamw.")] = "sgd",
+    lr: Annotated[float, Parameter(group=TRAINING, help="Initial learning rate.")] = 0.05,
+    momentum: Annotated[float, Parameter(group=TRAINING, help="Of SGD.")] = 0.9,
+    weight_decay: Annotated[float, Parameter(group=TRAINING, help="L2 for SGD, decoupled for AdamW.")] = 5e-4,
+    schedule: Annotated[str, Parameter(group=TRAINING, help="cosine, step or constant.")] = "cosine",
+    milestones: Annotated[tuple[int, ...], Parameter(group=TRAINING, help="Epochs at which step divides.")] = (40, 80),
+    lr_decay: Annotated[float, Parameter(group=TRAINING, help="What step multiplies by.")] = 0.01,
+    clip: Annotated[float | None, Parameter(group=TRAINING, help="Largest gradient norm of a network.")] = None,
+    accumulate: Annotated[int, Parameter(group=TRAINING, help="Micro-batches an optimiser step.")] = 1,
+    precision: Annotated[str, Parameter(group=TRAINING, help="float32, bf16 or fp16.")] = "float32",
+    select: Annotated[
+        str, Parameter(group=TRAINING, help="Epoch to keep: last, or noisy-val (best held-out).")
+    ] = "last",
+    seed: Annotated[int, Parameter(group=RUN, help="Of everything random.")] = 0,
+    device: Annotated[str, Parameter(group=RUN, help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    threads: Annotated[int | None, Parameter(group=RUN, help="CPU threads.")] = None,
+    deterministic: Annotated[bool, Parameter(group=RUN, help="Exact resume on CUDA too, slower.", negative="")] = False,
+    checkpoint_seconds: Annotated[float, Parameter(group=RUN, help="Least time between checkpoints.")] = 30.0,
+    out: Annotated[Path | None, Parameter(group=RUN, help="New run folder. Default: runs/train-DATE.")] = None,
+    config: Annotated[
+        Path | None, Parameter(group=RUN, help="TOML file with these settings; the command line wins.")
+    ] = None,
+) -> int:
+    """Train on data whose labels are partly wrong.
+
+    Example: alasca train --data folder:PHOTOS --epochs 100 --out runs/photos
+    """
+    from alasca.engine import Progress, Training
+    from alasca.experiment import Settings
+    from alasca.experiment import train as run_training
+
+    settings = Settings(
+        data, noise, method, alasca, parse_options(set_ or []), network, val_fraction, limit, image_size, shift, flip,
+        threads,
+        Training(
+            epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, milestones, lr_decay, clip, accumulate,
+            precision, select=select, seed=seed, device=device, deterministic=deterministic,
+            checkpoint_seconds=checkpoint_seconds,
+        ),
+    )  # fmt: skip
+    folder = out or new_folder("train")
+    return carry_out(folder, lambda: run_training(settings, folder, Progress.for_terminal()))
+
+
+@app.command
+def resume(
+    run: Annotated[Path, Parameter(help="Folder of a run that was stopped.")],
+    /,
+    *,
+    inexact: Annotated[bool, Parameter(help="Go on although this machine rounds differently.", negative="")] = False,
+) -> int:
+    """Go on with a run that was stopped or killed, from its newest whole checkpoint.
+
+    Example: alasca resume runs/photos
+    """
+    from alasca.engine import Progress
+    from alasca.experiment import resume as resume_training
+
+    return carry_out(run, lambda: resume_training(run, inexact, Progress.for_terminal()))
+
+
+@app.command
+def report(
+    *runs: Annotated[Path, Parameter(help="Run folders, or folders that hold some.")],
+    out: Annotated[Path | None, Parameter(help="HTML file. Default: report.html in the first folder.")] = None,
+) -> int:
+    """Write one HTML page about finished runs: accuracy, suspicious labels, suggestions.
+
+    Example: alasca report runs/photos
+    """
+    from alasca.audit.report import write_report
+    from alasca.core import InputError
+    from alasca.runs import RunFolder
+
+    if not runs:
+        raise InputError("report: no run given; expected one or more run folders")
+    found: list[Path] = []
+    for path in runs:
+        inside = sorted(entry.parent for entry in path.glob("*/run.json")) if path.is_dir() else []
+        found += [path] if (path / "run.json").is_file() or not inside else inside
+    opened = [RunFolder.open(path) for path in found]
+    target = out or runs[0] / "report.html"
+    if not target.parent.is_dir():
+        raise InputError(f"out: no such folder: {target.parent}")
+    print(f"Report: {write_report(opened, target)}")
+    return ENDED
+
+
+@app.command(name="list")
+def list_(what: Annotated[Literal["all", "methods", "data", "networks"], Parameter(help="Which.")] = "all", /) -> int:
+    """List methods, data sources, label noise and networks.
+
+    Example: alasca list methods
+    """
+    from alasca.data import NOISES, SOURCES
+    from alasca.methods import WRAPPER as wrapper
+    from alasca.methods import list_methods, load, method_class, option_names
+    from alasca.networks import NETWORKS
+
+    def block(title: str, rows: dict[str, str]) -> None:
+        print(title)
+        for name, text in rows.items():
+            print(f"  {name:<24}{text}")
+
+    if what in ("all", "methods"):
+        names = {name: summary(method_class(name)) for name in list_methods()}
+        block("Methods (--method)", names)
+        block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper))})
+        print(f"  {'':<24}options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}")
+    if what in ("all", "data"):
+        from alasca.data.sources import FORMS
+
+        block("Data (--data)", {FORMS[name]: summary(source) for name, source in SOURCES.items()})
+        block("Label noise (--noise)", NOISES)
+    if what in ("all", "networks"):
+        networks = {name: summary(make) for name, make in NETWORKS.items()}
+        block("Networks (--network)", {**networks, "package.module:callable": "your own, called with num_classes=K"})
+    return ENDED
+
+
+def summary(thing: Any) -> str:
+    """First line of a docstring."""
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def carry_out(folder: Path, work: Any) -> int:
+    """Run training, and say how it ended and what to type next."""
+    from alasca.distributed import join, leave, world
+    from alasca.engine import Diverged, Stopped
+
+    joined = join()
+    try:
+        run: RunFolder = work()
+        if world()[0] == 0:
+            tell(run)
+        return ENDED
+    except Stopped as stopped:
+        print(f"{stopped}. Continue it with: alasca resume {folder}", file=sys.stderr)
+        return 128 + stopped.signal if stopped.signal else INTERRUPTED
+    except Diverged as diverged:
+        print(f"alasca: {diverged}", file=sys.stderr)
+        return FAILED
+    finally:
+        if joined:
+            leave()
+
+
+def tell(run: RunFolder) -> None:
+    """The final figures of a run, and the next command."""
+    done = run.done()
+    names = {
+        "test_accuracy_last": "test accuracy, last epoch", "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
+        "test_accuracy_noisy_val": "test accuracy, epoch chosen on noisy held-out labels",
+    }  # fmt: skip
+    for key, text in names.items():
+        if key in done:
+            print(f"{text}: {done[key]:.1f}%")
+    print(
+        f"labels that look wrong: {done['label_issues']} of {run.settings()['train_samples']} (see {run.path}/samples.csv)"
+    )
+    print(f"Next: alasca report {run.path}")
+
+
+def show_table(runs: list[RunFolder]) -> None:
+    """The comparison of runs as a table for the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from alasca.audit.report import grouped, table_rows
+
+    heads, rows = table_rows(grouped(runs))
+    table = Table(show_edge=False)
+    for k, head in enumerate(heads):
+        table.add_column(head, justify="right" if k else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def one_line(error: CycloptsError) -> str:
+    """A command-line mistake in one line."""
+    error.console = None
+    return " ".join(str(error).split())
+
+
+def configure(arguments: list[str]) -> None:
+    """Let ``--config FILE`` of train give the settings that the command line leaves out."""
+    from_file: str | None = None
+    for k, argument in enumerate(arguments):
+        if argument == "--config" and k + 1 < len(arguments):
+            from_file = arguments[k + 1]
+        elif argument.startswith("--config="):
+            from_file = argument.partition("=")[2]
+    app["train"].config = (
+        (Toml(from_file, must_exist=True, use_commands_as_keys=False),) if from_file is not None else ()
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point: run a command and exit with its code; a mistake is one line and code 2."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        configure(arguments)
+        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        print(f"alasca: {one_line(error)}", file=sys.stderr)
+        code = MISUSED
+    except FileNotFoundError as error:
+        if error.filename is None or "--config" not in " ".join(arguments):
+            raise
+        print(f"alasca: config: no such file: {error.filename}", file=sys.stderr)
+        code = MISUSED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = INTERRUPTED
+    except ValueError as error:
+        from alasca.core import InputError
+
+        if not isinstance(error, InputError):
+            raise
+        print(f"alasca: {' '.join(str(error).split())}", file=sys.stderr)
+        code = MISUSED
+    sys.exit(code if isinstance(code, int) else ENDED)
+
+
+if __name__ == "__main__":
+    main()
