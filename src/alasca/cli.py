@@ -89,7 +89,6 @@ def demo(
         name = f"{'alasca' if settings.alasca else 'ce'}-seed{settings.training.seed}"
         print(f"run {number}/{len(plans)}: {settings.title}, seed {settings.training.seed}", flush=True)
         runs.append(train(settings, folder / name, Progress.for_terminal()))
-    runs.sort(key=lambda run: run.path.name.startswith("alasca"))
     report = write_report(runs, folder / "report.html")
     print()
     show_table(runs)
@@ -284,15 +283,15 @@ def tell(run: RunFolder) -> None:
     """The final figures of a run, and the next command."""
     done = run.done()
     names = {
-        "test_accuracy_last": "test accuracy, last epoch", "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
+        "test_accuracy_last": "test accuracy, last epoch",
+        "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
         "test_accuracy_noisy_val": "test accuracy, epoch chosen on noisy held-out labels",
     }  # fmt: skip
     for key, text in names.items():
         if key in done:
             print(f"{text}: {done[key]:.1f}%")
-    print(
-        f"labels that look wrong: {done['label_issues']} of {run.settings()['train_samples']} (see {run.path}/samples.csv)"
-    )
+    samples = run.settings()["train_samples"]
+    print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
     print(f"Next: alasca report {run.path}")
 
 

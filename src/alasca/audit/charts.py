@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 
 WIDTH, HEIGHT = 560, 300
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
+LEFT, RIGHT, TOP, BOTTOM = 60, 14, 14, 50
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -115,6 +115,7 @@ def matrix(counts: np.ndarray, names: Sequence[str], rows: str, columns: str) ->
                 cells.append(f'<td style="--share:{share}%">{count if count else ""}</td>')
         body.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     return (
-        f'<p class="axes">rows: {escape(rows)}; columns: {escape(columns)}</p><div class="scroll"><table class="matrix">'
+        f'<p class="axes">rows: {escape(rows)}; columns: {escape(columns)}</p>'
+        f'<div class="scroll"><table class="matrix">'
         f"<tr><th></th>{head}</tr>{''.join(body)}</table></div>"
     )

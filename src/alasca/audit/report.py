@@ -46,10 +46,10 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
 
 
 def grouped(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
-    """Runs that differ by seed only, under one name."""
+    """Runs that differ by seed only, under one name; unwrapped methods first."""
     groups: dict[str, list[RunFolder]] = {}
     keys: dict[str, list[str]] = {}
-    for run in runs:
+    for run in sorted(runs, key=lambda run: bool(run.settings()["settings"]["alasca"])):
         described = run.settings()
         settings = described["settings"]
         key = str({**settings, "training": {**settings["training"], "seed": None}})
@@ -103,7 +103,10 @@ def comparison(groups: dict[str, list[RunFolder]]) -> str:
     """The table of all methods, and their test accuracy over epochs."""
     heads, rows = table_rows(groups)
     head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    body = ""
+    for row in rows:
+        cells = (f'<td data-label="{escape(h)}">{escape(c)}</td>' for h, c in zip(heads, row, strict=True))
+        body += f"<tr>{''.join(cells)}</tr>"
     curves = [
         (label, "abcd"[k % 4], mean_curve(members, "test_accuracy"))
         for k, (label, members) in enumerate(groups.items())
@@ -111,7 +114,8 @@ def comparison(groups: dict[str, list[RunFolder]]) -> str:
     drawn = [curve for curve in curves if any(value is not None for value in curve[2])]
     chart = lines("Test accuracy", drawn, "test accuracy, %") if drawn else ""
     return (
-        f'<div class="grid2"><div class="card wide"><div class="scroll"><table class="results"><tr>{head}</tr>{body}'
+        '<div class="grid2"><div class="card wide"><div class="scroll">'
+        f'<table class="results stacked"><tr>{head}</tr>{body}'
         "</table></div><p class='soft'>Mean ± standard deviation over seeds. Every figure is from the last epoch: "
         "no epoch was chosen by looking at test labels.</p></div>"
         + (f'<div class="card wide"><h3>Accuracy on the test set, mean over seeds</h3>{chart}</div>' if chart else "")

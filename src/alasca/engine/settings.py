@@ -154,5 +154,8 @@ def load_optimizer(optimizer: torch.optim.Optimizer, nets: list[nn.Module], tens
         name, _, key = path.rpartition("/")
         if name not in parameters:
             raise InputError(f"checkpoint: optimiser state {path!r} belongs to no parameter of these networks")
-        device = "cpu" if key == "step" and not parameters[name].is_cuda else parameters[name].device
-        optimizer.state[parameters[name]][key] = value.to(device)
+        parameter = parameters[name]
+        if value.shape == parameter.shape:  # fused kernels walk memory: the layout must be the parameter's
+            optimizer.state[parameter][key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+        else:
+            optimizer.state[parameter][key] = value.to(parameter.device)
