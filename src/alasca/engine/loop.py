@@ -371,7 +371,7 @@ class Trainer:
         self.method.begin(made, replace(problem, example=example))
         if world()[1] > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            made = [DistributedDataParallel(net, device_ids=ids) for net in made]
+            made = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
         self.nets = made
         self.optimizer = make_optimizer([network(net) for net in made], training)
 

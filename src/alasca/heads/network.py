@@ -29,6 +29,19 @@ def quiet_batchnorm(net: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
+@contextlib.contextmanager
+def borrowed_buffers(net: nn.Module) -> Iterator[None]:
+    """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""
+    owned = [(module, name, value) for module in net.modules() for name, value in module._buffers.items()]
+    for module, name, value in owned:
+        module._buffers[name] = None if value is None else value.clone()
+    try:
+        yield
+    finally:
+        for module, name, value in owned:
+            module._buffers[name] = value
+
+
 class Tap:
     """Holds what one module read or returned during the forward that is running."""
 
@@ -60,7 +73,7 @@ class Branch(nn.Module):
         feature = first_tensor(value)
         if not self.open:
             if self.training and feature is not None and torch._C._current_graph_task_id() != -1:
-                with quiet_batchnorm(self.head):
+                with borrowed_buffers(self.head):
                     self._classify(feature)
             return
         if feature is None:
