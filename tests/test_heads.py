@@ -213,7 +213,9 @@ def test_unknown_head_is_refused():
 
 
 def test_a_network_without_a_linear_classifier_says_so_when_asked():
-    net = Network(nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), example=torch.zeros(2, 3, 4, 4))
+    net = Network(
+        nn.Sequential(nn.Conv2d(3, 5, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()), example=torch.zeros(2, 3, 4, 4)
+    )
     assert net(torch.zeros(2, 3, 4, 4)).feature is None
     with pytest.raises(ValueError, match="feature_at="):
         _ = net.classifier
@@ -312,7 +314,9 @@ def test_half_precision_is_raised():
     net.attach(None, torch.zeros(2, 3, 8, 8))
     net.autocast = torch.bfloat16
     output = net(torch.randn(4, 3, 8, 8))
-    assert {tensor.dtype for tensor in (output.logits, output.feature, *output.aux, *output.aux_features)} == {torch.float32}
+    assert {tensor.dtype for tensor in (output.logits, output.feature, *output.aux, *output.aux_features)} == {
+        torch.float32
+    }
     half, single = output.rows(slice(0, 2)), output.detach()
     assert half.aux[1].shape == (2, 10)
     assert not single.aux[0].requires_grad

@@ -20,7 +20,7 @@ from alasca.functional.targets import (
     confidence,
     linear_ramp,
     ramped_confidence,
-)  # fmt: skip
+)
 from alasca.heads.survey import main_logits
 from alasca.stores import SampleStore
 

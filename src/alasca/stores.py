@@ -4,32 +4,30 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from alasca.core import full_precision
 from alasca.distributed import gather_rows
 
 
-def mean_of_duplicates(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Give every row the mean of the finite rows that share its index; a boolean says where there was one.
+def mean_by_index(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Sort by index, and give every row the mean of the rows that share its index.
 
     Args:
         index: ``[B]``, may repeat.
         rows: ``[B, K]``.
 
     Returns:
-        Means ``[B, K]``, equal for equal indices, and ``[B]``: whether any finite row had that index.
+        The sorted index ``[B]`` and the means ``[B, K]``, equal for equal indices.
 
-    >>> mean_of_duplicates(torch.tensor([7, 3, 7]), torch.tensor([[1.0], [5.0], [3.0]]))[0].flatten()
-    tensor([2., 5., 2.])
+    >>> mean_by_index(torch.tensor([7, 3, 7]), torch.tensor([[1.0], [5.0], [3.0]]))[1].flatten()
+    tensor([5., 2., 2.])
     """
     ordered, order = index.sort(stable=True)
-    opens = torch.ones_like(ordered, dtype=torch.bool)
-    opens[1:] = ordered[1:] != ordered[:-1]
-    group = torch.empty_like(index).scatter_(0, order, opens.cumsum(0) - 1)
-    finite = rows.isfinite().all(-1)
-    counted = torch.cat([rows.where(finite[:, None], 0), finite[:, None].to(rows.dtype)], 1)
+    group = F.pad((ordered[1:] != ordered[:-1]).cumsum(0), (1, 0))
+    counted = F.pad(rows[order], (0, 1), value=1.0)
     sums = torch.zeros_like(counted).index_add_(0, group, counted)[group]
-    return sums[:, :-1] / sums[:, -1:].clamp(min=1), sums[:, -1] > 0
+    return ordered, sums[:, :-1] / sums[:, -1:]
 
 
 class SampleStore(nn.Module):
@@ -41,8 +39,8 @@ class SampleStore(nn.Module):
         dtype: of the table; updates are computed in float32 and clamped to its range.
 
     The table is part of ``state_dict``. Under an initialised process group rows are gathered, so that every
-    process holds the same table; each must bring the same number of rows. A non-finite row leaves the old one
-    and is counted in `skipped`.
+    process holds the same table; each must bring the same number of rows. A row that is not finite leaves the old
+    one and is counted in `skipped`.
     """
 
     value: Tensor
@@ -60,14 +58,16 @@ class SampleStore(nn.Module):
     @torch.no_grad()
     def update(self, index: Tensor, rows: Tensor, momentum: float) -> None:
         """Average `rows` ``[B, K]`` into the table at `index` ``[B]``; duplicates count as one visit of their mean."""
-        index, rows = gather_rows(index), gather_rows(full_precision(rows.detach()))
-        self.skipped += rows.isfinite().all(-1).logical_not().sum()
-        mean, seen = mean_of_duplicates(index, rows)
+        index, mean = mean_by_index(gather_rows(index), gather_rows(full_precision(rows.detach())))
         old = self.value[index].to(mean.dtype)
-        new = torch.where(seen[:, None], momentum * old + (1 - momentum) * mean, old)
-        limit = torch.finfo(self.value.dtype).max
-        self.value.index_copy_(0, index, new.clamp(-limit, limit).to(self.value.dtype))
-        self.visits.index_copy_(0, index, self.visits[index] + seen.to(self.visits.dtype))
+        new = torch.lerp(old, mean, 1 - momentum)
+        sound = new.abs().amax(-1) < torch.inf
+        new = torch.where(sound[:, None], new, old)
+        if self.value.dtype == torch.float16:
+            new = new.clamp(-65504, 65504)
+        self.value.index_copy_(0, index, new.to(self.value.dtype))
+        self.visits.index_copy_(0, index, self.visits[index] + sound)
+        self.skipped += len(index) - sound.sum()
 
     def read(self, index: Tensor) -> Tensor:
         """Rows at `index`, in float32 at least: ``[B, K]``."""

@@ -27,7 +27,7 @@ from alasca.engine.settings import (
     make_optimizer,
     optimizer_tensors,
     resolve_device,
-)  # fmt: skip
+)
 from alasca.engine.state import (
     Position,
     Progressing,
@@ -38,7 +38,7 @@ from alasca.engine.state import (
     prefixed,
     under,
     unpack,
-)  # fmt: skip
+)
 from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals
 from alasca.engine.trace import Trace
 from alasca.heads import Network

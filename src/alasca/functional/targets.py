@@ -53,8 +53,9 @@ def agreed_labels(
     if agreement not in AGREEMENTS:
         raise ValueError(f"agreement: {agreement!r}, expected one of {', '.join(AGREEMENTS)}")
     main = main_logits.argmax(-1)
-    asked = aux_logits if agreement == "all" else aux_logits[-1:]
-    agree = torch.stack([logits.argmax(-1) == main for logits in asked]).all(0)
+    agree = aux_logits[-1].argmax(-1) == main
+    for logits in aux_logits[:-1] if agreement == "all" else ():
+        agree = agree & (logits.argmax(-1) == main)
     return torch.where(agree, main, labels)
 
 

@@ -20,8 +20,9 @@ from alasca.core import (
     Stage,
     Step,
     Stream,
+    backbone,
     network,
-)  # fmt: skip
+)
 from alasca.criterion import AuxiliaryObjective, Momentum, Ramp, Targets, check_objective
 from alasca.heads import HEADS, Network, quiet_batchnorm
 from alasca.stores import SampleStore
@@ -161,7 +162,7 @@ class Alasca(Method):
             by_position = self._by_position(targets, plain, batches)
             return torch.cat([self._mixed_loss(objective, item, by_position) for item in mixed]), confidence
         if mixed or not seen:  # the method trains on mixed inputs: take the penalty on plain ones
-            forwards = [(net(batch.views[0]), target) for batch, target in zip(batches, targets, strict=True)]
+            forwards = [(plain_forward(net, batch), target) for batch, target in zip(batches, targets, strict=True)]
         else:
             forwards = [(output, target) for (output, _), target in zip(plain, targets, strict=True)]
         losses = [objective.loss(self._with_gradient(output), target) for output, target in forwards]
@@ -169,7 +170,7 @@ class Alasca(Method):
 
     def _extra(self, k: int, net: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         """A forward with gradient that only the sub-classifiers learn from."""
-        objective, output = self._objective(k), net(batch.views[0])
+        objective, output = self._objective(k), plain_forward(net, batch)
         objective.observe(output.detach(), batch.index, epoch)
         targets = objective.targets(output, batch.labels, batch.index, epoch)
         return objective.loss(self._with_gradient(output), targets), targets
@@ -239,6 +240,13 @@ def quiet_forward(net: nn.Module, batch: Batch) -> Output:
     rows = batch.views[0]
     with torch.no_grad(), quiet_batchnorm(net), torch.random.fork_rng(devices=[rows.device] if rows.is_cuda else []):
         output: Output = net(rows)
+    return output
+
+
+def plain_forward(net: nn.Module, batch: Batch) -> Output:
+    """A forward of plain inputs for the sub-classifiers alone: the backbone's BatchNorm buffers stay the method's."""
+    with quiet_batchnorm(backbone(net)):
+        output: Output = net(batch.views[0])
     return output
 
 
