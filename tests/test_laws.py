@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from alasca.testing import LAWS, law_7_ranks_agree, registered
+from alasca.testing import LAWS
+from alasca.testing.ranks import law_7_ranks_agree, registered
 
 
 @pytest.mark.parametrize("law", LAWS)

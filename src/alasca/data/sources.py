@@ -148,7 +148,9 @@ def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tup
         position = {label: k for k, label in enumerate(classes)}
         unknown = [k for k, label in enumerate(array.tolist()) if str(label) not in position]
         if unknown:
-            raise InputError(f"data: {path}: {name} row {unknown[0]}: class {array[unknown[0]]!r} is not in classes")
+            raise InputError(
+                f"data: {path}: {name} row {unknown[0]}: class {str(array[unknown[0]])!r} is not in classes"
+            )
         return torch.tensor([position[str(label)] for label in array.tolist()])
     if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
         array = array.astype(np.int64)

@@ -25,16 +25,14 @@ def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part") -> 
     """
     count = min(count, len(labels))
     order = torch.randperm(len(labels), generator=generator(seed, name))
-    taken, sizes = [], torch.bincount(labels)
+    sizes = torch.bincount(labels)
     quota = sizes.double() * count / max(1, len(labels))
-    whole = torch.where(
-        (sizes > 0) & (count >= int((sizes > 0).sum())), quota.floor().clamp(min=1), quota.floor()
-    ).long()
-    while int(whole.sum()) > count:
-        whole[int((whole - quota).argmax())] -= 1
-    remainder = torch.where(whole < sizes, quota - whole, -torch.inf)
-    for k in remainder.argsort(descending=True, stable=True)[: count - int(whole.sum())].tolist():
+    whole = quota.floor().long()
+    for k in (quota - whole).argsort(descending=True, stable=True)[: count - int(whole.sum())].tolist():
         whole[k] += 1
-    for k, size in enumerate(whole.tolist()):
-        taken.append(order[labels[order] == k][:size])
+    missing = ((sizes > 0) & (whole == 0)).nonzero()[:, 0].tolist()
+    for k in missing if count >= int((sizes > 0).sum()) else ():
+        whole[int(whole.argmax())] -= 1
+        whole[k] = 1
+    taken = [order[labels[order] == k][:size] for k, size in enumerate(whole.tolist())]
     return torch.cat(taken).sort().values

@@ -12,31 +12,28 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alasca import checkpoint
-from alasca.core import Batch, Clock, InputError, Method, Phase, Problem, Stage, Step, backbone, network
+from alasca.core import Batch, Clock, Method, Phase, Stage, Step, backbone, network
 from alasca.data.loader import Loader
-from alasca.data.samples import Samples
 from alasca.data.seeds import fold
 from alasca.data.splits import balanced_part
 from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
+from alasca.engine.metrics import add_step, means, training_accuracies
 from alasca.engine.probe import SampleProbe, accuracy
 from alasca.engine.progress import Progress
 from alasca.engine.settings import (
     PRECISIONS,
     Training,
-    load_optimizer,
     make_optimizer,
-    optimizer_tensors,
     resolve_device,
 )
+from alasca.engine.setup import Data, attach_networks, check_data, seed_generators
 from alasca.engine.state import (
     Position,
     Progressing,
-    load_module,
+    Trained,
     load_networks,
     network_tensors,
     pack,
-    prefixed,
-    under,
     unpack,
 )
 from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals
@@ -46,25 +43,6 @@ from alasca.runs import RunFolder
 
 CHECK_EVERY = 16
 """Steps between two looks at a device or at other processes, where each look costs."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """What a run trains and is judged on. `truth` and `test` serve evaluation only; no method can reach them.
-
-    Attributes:
-        train: the training set with given labels.
-        num_classes: K.
-        val: held-out samples with given (noisy) labels, or None.
-        test: samples whose labels are true, or None.
-        truth: true labels of the training set ``[N]``, or None.
-    """
-
-    train: Samples
-    num_classes: int
-    val: Samples | None = None
-    test: Samples | None = None
-    truth: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -78,18 +56,8 @@ class Fitted:
     chosen_epoch: int
 
 
-def fit(
-    method: Method,
-    make_network: Callable[[], nn.Module],
-    data: Data,
-    training: Training,
-    run: RunFolder | None = None,
-    resume: bool = False,
-    progress: Progress | None = None,
-    title: str = "",
-    stop_after: int | None = None,
-) -> Fitted:
-    """Train `method` and return what came of it.
+class Trainer:
+    """One run in memory: ``Trainer(...).fit()``.
 
     Args:
         method: a fresh method.
@@ -97,20 +65,10 @@ def fit(
         data: samples.
         training: settings.
         run: where checkpoints and metrics go; None keeps nothing.
-        resume: go on from the newest whole checkpoint of `run`.
-        progress: who is told.
+        progress: who is told; None: nobody.
         title: of the run, for `progress`.
         stop_after: stop, resumably, after this many steps of this call.
-
-    Raises:
-        Stopped: SIGINT, SIGTERM or `stop_after`; a checkpoint was written.
-        Diverged: the loss is not finite; the newest checkpoint is from before.
     """
-    return Trainer(method, make_network, data, training, run, progress or Progress(), title, stop_after).fit(resume)
-
-
-class Trainer:
-    """The state of one run; see `fit`."""
 
     def __init__(
         self,
@@ -118,10 +76,10 @@ class Trainer:
         make_network: Callable[[], nn.Module],
         data: Data,
         training: Training,
-        run: RunFolder | None,
-        progress: Progress,
-        title: str,
-        stop_after: int | None,
+        run: RunFolder | None = None,
+        progress: Progress | None = None,
+        title: str = "",
+        stop_after: int | None = None,
     ) -> None:
         self.device = resolve_device(training.device)
         self.method = method
@@ -134,11 +92,10 @@ class Trainer:
         )
         self.training = training
         self.run = run
-        self.progress = progress
+        self.progress = progress or Progress()
         self.title = title
         self.steps_left = stop_after
-        if training.select == "noisy-val" and data.val is None:
-            raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
+        check_data(method, data, training)
         if training.deterministic:
             torch.use_deterministic_algorithms(True)
         self.trace = Trace(len(data.train)).to(self.device)
@@ -147,8 +104,16 @@ class Trainer:
         self.finite = torch.ones((), dtype=torch.bool, device=self.device)
         self.saved = time.monotonic()
 
-    def fit(self, resume: bool) -> Fitted:
-        """All stages, epochs, phases and steps, from wherever the run stands."""
+    def fit(self, resume: bool = False) -> Fitted:
+        """All stages, epochs, phases and steps, from wherever the run stands.
+
+        Args:
+            resume: go on from the newest whole checkpoint of the run.
+
+        Raises:
+            Stopped: SIGINT, SIGTERM or `stop_after`; a checkpoint was written.
+            Diverged: the loss is not finite; the newest checkpoint is from before.
+        """
         restored = self._restore() if resume else None
         where = self.state.position
         self.progress.begin(self.title, self.training.epochs, self._epochs_done(0))
@@ -217,7 +182,9 @@ class Trainer:
         step = self.method.step(self.nets, batches, phase, clock)
         self._watch(step)
         torch.autograd.backward(self.scaler.scale(step.loss / parts))
-        self._note(step)
+        add_step(self.state.sums, step, self.device)
+        for seen in step.seen:
+            self.trace.update(seen.batch.index, seen.output.logits.detach(), seen.batch.labels)
         if not updates:
             return
         lr = self.training.lr * self.training.lr_factor(clock)
@@ -253,18 +220,6 @@ class Trainer:
             f"(now {self.training.lr}) or --clip 5{kept}"
         )
 
-    def _note(self, step: Step) -> None:
-        """Add a step to the epoch's sums and to each sample's trace, without waiting for the device."""
-        real = torch.float32 if self.device.type == "mps" else torch.float64
-        for name, value in {"loss": step.loss, **step.log}.items():
-            if name not in self.state.sums:
-                self.state.sums[name] = torch.zeros((), dtype=real, device=self.device)
-                self.state.sums[f"{name}#"] = torch.zeros((), dtype=real, device=self.device)
-            self.state.sums[name] += value.detach()
-            self.state.sums[f"{name}#"] += 1
-        for seen in step.seen:
-            self.trace.update(seen.batch.index, seen.output.logits.detach(), seen.batch.labels)
-
     def _answer(self, stop: StopRequest, step: int) -> None:
         """After an optimiser step: stop where asked, save where it is time."""
         if self.steps_left is not None and step:
@@ -289,10 +244,9 @@ class Trainer:
         state, where = self.state, self.state.position
         for net in self.nets:
             broadcast_buffers(net)
-        sums = {name: float(sum_over_ranks(value.clone())) for name, value in sorted(state.sums.items())}
         record: dict[str, Any] = {"epoch": self._epochs_before() + where.epoch, "stage": where.stage}
-        record |= {name: sums[name] / sums[f"{name}#"] for name in sums if not name.endswith("#")}
-        record |= self._training_accuracies()
+        record |= means(state.sums)
+        record |= training_accuracies(self.trace, self.data)
         if self.data.val is not None:
             record["val_accuracy"] = accuracy(self.method, self.nets, self.data.val)
         if self.data.test is not None:
@@ -306,22 +260,6 @@ class Trainer:
         if self.run is not None and world()[0] == 0:
             self.run.append_history(record)
         self.progress.epoch(record)
-
-    def _training_accuracies(self) -> dict[str, float]:
-        """From each sample's last training prediction: against given labels and, for evaluation, true ones."""
-        prediction = self.trace.prediction.cpu()
-        seen = prediction >= 0
-        if not bool(seen.any()):
-            return {}
-        given, found = self.data.train.labels.cpu()[seen], prediction[seen].long()
-        result = {"train_accuracy": percent(found == given)}
-        if self.data.truth is not None:
-            truth = self.data.truth[seen]
-            result["train_true_accuracy"] = percent(found == truth)
-            wrong = given != truth
-            if bool(wrong.any()):
-                result["memorised"] = percent(found[wrong] == given[wrong])
-        return result
 
     def _enter(self, stage: Stage, restored: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
         """Make what a stage trains with: pool, networks, stores, optimiser; then put a checkpoint's state in."""
@@ -340,35 +278,23 @@ class Trainer:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
         if restored is not None:
             tensors, values = restored
-            load_networks(self.nets, under("net", tensors))
-            load_module(self.method, under("method", tensors), "the method")
-            load_module(self.trace, under("trace", tensors), "the trace")
-            load_optimizer(self.optimizer, [network(net) for net in self.nets], under("optimizer", tensors))
-            if values["scaler"]:
-                self.scaler.load_state_dict(values["scaler"])
+            self._trained().load(tensors, values["scaler"])
         for net in self.nets:
             net.train()
 
     def _make_networks(self) -> None:
-        where, training, data = self.state.position, self.training, self.data
-        example = data.train.view("plain", torch.arange(2, device=self.device))
-        if self.method.mixes and not example.is_floating_point():
-            raise InputError(f"{type(self.method).__name__} blends inputs, and these are whole numbers (token ids)")
-        problem = Problem(len(data.train), data.num_classes, example.cpu(), training.epochs, training.seed)
-        made: list[nn.Module] = []
-        for k in range(self.method.networks):
-            self._seed("network", where.stage, k)
-            net = Network(self.make_network(), example=example.cpu(), num_classes=data.num_classes)
-            attached = self.method.attach(net, replace(problem, seed=fold(training.seed, "heads", where.stage, k)))
-            made.append(attached.to(self.device))
-        for attached in made:
-            if isinstance(attached, Network):
-                attached.autocast = PRECISIONS[training.precision]
-            if training.channels_last and example.dim() == 4:
-                attached.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
+        """Order: attach, device and memory format, begin, DDP, optimiser."""
+        where, training = self.state.position, self.training
+        made, problem = attach_networks(self.method, self.make_network, self.data, training, self.device, where.stage)
+        for net in made:
+            net.to(self.device)
+            if isinstance(net, Network):
+                net.autocast = PRECISIONS[training.precision]
+            if training.channels_last and problem.example.dim() == 4:
+                net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
         self.method.to(self.device)
-        self._seed("begin", where.stage)
-        self.method.begin(made, replace(problem, example=example))
+        self._seed("begin")
+        self.method.begin(made, replace(problem, example=problem.example.to(self.device)))
         if world()[1] > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             made = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
@@ -385,13 +311,14 @@ class Trainer:
         self.state.sums = own
         tensors, values = pack(self.state)
         self.state.sums = kept
-        tensors |= prefixed("net", network_tensors(self.nets)) | prefixed("method", self.method.state_dict())
-        tensors |= prefixed("trace", self.trace.state_dict())
-        tensors |= prefixed("optimizer", optimizer_tensors(self.optimizer, [network(net) for net in self.nets]))
+        tensors |= self._trained().tensors()
         values["scaler"] = self.scaler.state_dict()
         if world()[0] == 0:
             checkpoint.save(self.run.checkpoints, tensors, values)
         barrier()
+
+    def _trained(self) -> Trained:
+        return Trained(self.nets, self.method, self.trace, self.optimizer, self.scaler)
 
     def _restore(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Read the newest whole checkpoint; the networks are filled when their stage is entered."""
@@ -408,12 +335,7 @@ class Trainer:
     def _seed(self, *place: int | str) -> None:
         """Seed the default generators from where the run stands, so that no random state needs saving."""
         where = self.state.position
-        seed = fold(self.training.seed, world()[0], where.stage, where.epoch, *place)
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-        elif self.device.type == "mps":
-            torch.mps.manual_seed(seed)
+        seed_generators(self.device, fold(self.training.seed, world()[0], where.stage, where.epoch, *place))
 
     def _clock(self, stage: Stage, steps_per_epoch: int) -> Clock:
         where = self.state.position
@@ -424,8 +346,3 @@ class Trainer:
 
     def _epochs_done(self, share: float) -> float:
         return self._epochs_before() + self.state.position.epoch + share
-
-
-def percent(flags: Tensor) -> float:
-    """Share of True, in percent."""
-    return 100 * float(flags.double().mean())

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alasca.core import InputError, Phase, Stream, network
+from alasca.core import InputError, Method, Phase, Stream, network
+from alasca.engine.settings import load_optimizer, optimizer_tensors
+from alasca.engine.trace import Trace
 
 
 @dataclass
@@ -121,3 +123,33 @@ def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.dev
         Position(**values["position"]), phases, sums, values["seconds"], values["history"], under("best", tensors),
         values["best_accuracy"], values["best_epoch"],
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trained:
+    """All that training changes, beside the loop's own state."""
+
+    nets: list[nn.Module]
+    method: Method
+    trace: Trace
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything, by name."""
+        plain = [network(net) for net in self.nets]
+        return (
+            prefixed("net", network_tensors(plain))
+            | prefixed("method", self.method.state_dict())
+            | prefixed("trace", self.trace.state_dict())
+            | prefixed("optimizer", optimizer_tensors(self.optimizer, plain))
+        )
+
+    def load(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
+        """Put everything back."""
+        load_networks(self.nets, under("net", tensors))
+        load_module(self.method, under("method", tensors), "the method")
+        load_module(self.trace, under("trace", tensors), "the trace")
+        load_optimizer(self.optimizer, [network(net) for net in self.nets], under("optimizer", tensors))
+        if scaler:
+            self.scaler.load_state_dict(scaler)

@@ -5,8 +5,6 @@ Every loss takes raw logits ``[B, K]`` and integer labels ``[B]`` and returns ``
 raise `ValueError` on a CPU, where the kernel checks bounds itself; nothing here waits for a device.
 """
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -22,7 +20,7 @@ def log_probabilities(logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, 
     return torch.log_softmax(logits.float() if half else logits, dim=-1)
 
 
-def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, batch]) -> Float[Tensor, batch]:
+def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"]) -> Float[Tensor, "batch"]:
     """Cross-entropy ``-log p_y``.
 
     >>> cross_entropy(torch.tensor([[0.7, 0.2, 0.1]]).log(), torch.tensor([0]))
@@ -34,7 +32,7 @@ def cross_entropy(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, ba
 
 def soft_cross_entropy(
     logits: Float[Tensor, "batch classes"], targets: Float[Tensor, "batch classes"]
-) -> Float[Tensor, batch]:
+) -> Float[Tensor, "batch"]:
     """Cross-entropy with a target distribution, ``-sum_k t_k log p_k``."""
     if targets.shape != logits.shape:
         raise ValueError(f"targets: shape {tuple(targets.shape)}, expected that of logits, {tuple(logits.shape)}")
@@ -43,7 +41,7 @@ def soft_cross_entropy(
 
 def smoothed_cross_entropy(
     logits: Float[Tensor, "*heads batch classes"],
-    labels: Int[Tensor, batch],
+    labels: Int[Tensor, "batch"],
     confidence: float | Float[Tensor, "*#heads batch"],
     off_target: str = "uniform",
 ) -> Float[Tensor, "*heads batch"]:
@@ -76,8 +74,8 @@ def smoothed_cross_entropy(
 
 
 def label_smoothing(
-    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, batch], alpha: float
-) -> Float[Tensor, batch]:
+    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], alpha: float
+) -> Float[Tensor, "batch"]:
     """Label smoothing: cross-entropy with the target ``(1 - alpha) e_y + alpha / K``.
 
     Equals ``torch.nn.functional.cross_entropy(..., label_smoothing=alpha)`` for alpha in [0, 1]; a negative

@@ -1,7 +1,5 @@
 """Label noise, made from clean labels. Randomness only from the generator that is passed in."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -10,12 +8,12 @@ from alasca.functional.checks import check_unit
 
 
 def symmetric_noise(
-    labels: Int[Tensor, samples],
+    labels: Int[Tensor, "samples"],
     rate: float,
     num_classes: int,
     inclusive: bool = True,
     generator: torch.Generator | None = None,
-) -> Int[Tensor, samples]:
+) -> Int[Tensor, "samples"]:
     """Replace the labels of a random ``rate`` of the samples by uniformly drawn ones.
 
     Args:

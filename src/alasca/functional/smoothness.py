@@ -1,7 +1,5 @@
 """Label smoothing as a regulariser: Omega of eq. 1 and adaptive label smoothing of eq. 2 (Ko et al., 2022)."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -23,8 +21,8 @@ def smoothness(logits: Float[Tensor, "*batch classes"]) -> Float[Tensor, "*batch
 
 
 def als(
-    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, batch], scale: str = "mean"
-) -> Float[Tensor, batch]:
+    logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], scale: str = "mean"
+) -> Float[Tensor, "batch"]:
     """Adaptive label smoothing of a classifier by its own confidence (eq. 2).
 
     ``b CE(f, y) + (1 - b) Omega(f) / K`` with ``b = softmax(f)_y``, which carries no gradient.

@@ -1,7 +1,5 @@
 """What a sub-classifier is asked to learn: confidence, agreement, and schedules (appendix C of Ko et al., 2022)."""
 
-from __future__ import annotations
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -13,7 +11,7 @@ AGREEMENTS = ("deepest", "all")
 
 
 def confidence(
-    ema_logits: Float[Tensor, "*heads batch classes"], labels: Int[Tensor, batch], temperature: float = 3.0
+    ema_logits: Float[Tensor, "*heads batch classes"], labels: Int[Tensor, "batch"], temperature: float = 3.0
 ) -> Float[Tensor, "*heads batch"]:
     """``gamma = softmax(tau * z)_y``: how sure averaged logits are of a label (C.2). Carries no gradient.
 
@@ -30,11 +28,11 @@ def confidence(
 
 
 def agreed_labels(
-    labels: Int[Tensor, batch],
+    labels: Int[Tensor, "batch"],
     main_logits: Float[Tensor, "batch classes"],
     aux_logits: tuple[Tensor, ...],
     agreement: str = "deepest",
-) -> Int[Tensor, batch]:
+) -> Int[Tensor, "batch"]:
     """The main classifier's class where sub-classifiers agree with it, else the given label (C.3).
 
     Args:
@@ -87,7 +85,7 @@ def check_ramp(ramp: tuple[str, float, float, float] | None) -> None:
     """Raise `ValueError` unless `ramp` is None or ``("mix" | "cap", start, end, epochs)``."""
     if ramp is None:
         return
-    if len(ramp) != 4 or ramp[0] not in ("mix", "cap"):
+    if len(ramp) != 4 or ramp[0] not in ("mix", "cap") or not all(isinstance(v, (int, float)) for v in ramp[1:]):
         raise ValueError(f'ramp: {ramp!r}, expected None or ("mix" | "cap", start, end, epochs)')
     check_unit("ramp start", ramp[1])
     check_unit("ramp end", ramp[2])
@@ -95,8 +93,9 @@ def check_ramp(ramp: tuple[str, float, float, float] | None) -> None:
 
 def check_momentum(momentum: float | tuple[float, float, float]) -> None:
     """Raise `ValueError` unless `momentum` is in [0, 1) or ``(start, end, epochs)`` of such."""
-    if isinstance(momentum, tuple) and len(momentum) != 3:
+    parts = momentum if isinstance(momentum, tuple) else (momentum,)
+    if len(parts) not in (1, 3) or not all(isinstance(value, (int, float)) for value in parts):
         raise ValueError(f"momentum: {momentum!r}, expected a number or (start, end, epochs)")
-    ends = momentum[:2] if isinstance(momentum, tuple) else (momentum,)
+    ends = parts[:2]
     if not all(0 <= value < 1 for value in ends):
         raise ValueError(f"momentum: {momentum!r}, expected at least 0 and below 1")

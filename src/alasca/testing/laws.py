@@ -1,97 +1,27 @@
-"""The laws that every method keeps, alone and inside ALASCA. Run them over your own method::
-
-    from alasca.testing import LAWS
-    for law in LAWS.values():
-        law(lambda: MyMethod())
-
-They run on a CPU in seconds, on a small network with BatchNorm and dropout and 64 planted pictures.
-"""
+"""The laws that hold in one process."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import hashlib
-import json
-import os
-import socket
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alasca.core import Batch, Clock, Method, Phase, backbone, network
-from alasca.data.loader import Loader
-from alasca.data.samples import Samples
-from alasca.distributed import join, leave, world
-from alasca.engine import Data, Progress, Stopped, Trainer, Training
-from alasca.engine.probe import accuracy
+from alasca.engine import Stopped, Trainer, accuracy
 from alasca.engine.settings import optimizer_tensors
 from alasca.engine.state import network_tensors
-from alasca.methods import create_method, list_methods
 from alasca.methods.alasca import Alasca
 from alasca.runs import RunFolder
 from alasca.stores import SampleStore
+from alasca.testing.planted import SAMPLES, planted, settings, trained, trainer
 
 Make = Callable[[], Method]
-CLASSES, SAMPLES, BATCH = 4, 64, 16
-
-
-class LawNet(nn.Module):
-    """Two stages of convolution, BatchNorm and ReLU, dropout, a linear layer."""
-
-    def __init__(self, stateful: bool = True) -> None:
-        super().__init__()
-        norm: Callable[[int], nn.Module] = nn.BatchNorm2d if stateful else lambda width: nn.Identity()
-        self.stage1 = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), norm(8), nn.ReLU())
-        self.stage2 = nn.Sequential(nn.Conv2d(8, 16, 3, 2, 1), norm(16), nn.ReLU())
-        self.dropout = nn.Dropout(0.1 if stateful else 0.0)
-        self.classifier = nn.Linear(16, CLASSES)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``[B, 3, 8, 8]`` to ``[B, 4]``."""
-        logits: Tensor = self.classifier(self.dropout(self.stage2(self.stage1(x)).mean((2, 3))))
-        return logits
-
-
-def planted(noise: int = 0) -> Data:
-    """64 pictures of 4 classes that differ by a bright quarter; the first `noise` labels are wrong."""
-    draw = torch.Generator().manual_seed(0)
-    true = torch.arange(SAMPLES) % CLASSES
-    pictures = torch.randint(0, 120, (SAMPLES, 3, 8, 8), generator=draw)
-    for k, label in enumerate(true.tolist()):
-        top, left = 4 * (label // 2), 4 * (label % 2)
-        pictures[k, :, top : top + 4, left : left + 4] += 100
-    given = true.clone()
-    given[:noise] = (given[:noise] + 1) % CLASSES
-    train = Samples(pictures.to(torch.uint8), given, shift=1).with_statistics()
-    return Data(train, CLASSES, replace(train, labels=true), replace(train, labels=true), true)
-
-
-def settings(epochs: int, **changes: Any) -> Training:
-    """Small settings for the laws, on the CPU."""
-    return Training(epochs=epochs, batch_size=BATCH, lr=0.1, device="cpu", checkpoint_seconds=1e9, **changes)
-
-
-def trainer(method: Method, data: Data, training: Training, **changes: Any) -> Trainer:
-    """A trainer over `LawNet`."""
-    parts: dict[str, Any] = {"run": None, "progress": Progress(), "title": "", "stop_after": None, "net": LawNet}
-    parts |= changes
-    make = parts.pop("net")
-    return Trainer(method, make, data, training, **parts)
-
-
-def trained(method: Method, data: Data, training: Training, **changes: Any) -> Trainer:
-    """The same after `fit`."""
-    made = trainer(method, data, training, **changes)
-    made.fit(resume=False)
-    return made
 
 
 def everything(made: Trainer) -> dict[str, Tensor]:
@@ -245,7 +175,7 @@ def law_8_precision_and_copies(make: Make) -> None:
 
 
 @contextlib.contextmanager
-def dropout_off(nets: Sequence[nn.Module]) -> Any:
+def dropout_off(nets: Sequence[nn.Module]) -> Iterator[None]:
     """Dropout's draws depend on the type of the input; leave it out of comparisons between types."""
     layers = [module for net in nets for module in net.modules() if isinstance(module, nn.Dropout)]
     rates = [layer.p for layer in layers]
@@ -277,109 +207,3 @@ LAWS: dict[str, Callable[[Make], None]] = {
     "9 says what it is": law_9_says_what_it_is,
 }
 """Law 7, two processes, is `law_7_ranks_agree`: it needs processes of its own and names instead of makers."""
-
-
-def registered() -> dict[str, Make]:
-    """Every registered method, bare and (where it can be) wrapped, made for short runs."""
-    found: dict[str, Make] = {}
-    for name in list_methods():
-        found[name] = lambda name=name: create_method(name)  # type: ignore[misc]  # bound per name
-        if not create_method(name).owns_branches:
-            found[f"{name} + ALASCA"] = lambda name=name: Alasca(create_method(name), warmup=1)  # type: ignore[misc]  # bound per name
-    return found
-
-
-class Digests(Progress):
-    """A fingerprint after every step of what all processes must agree on: stores, method-owned networks, phases."""
-
-    def __init__(self) -> None:
-        self.owner: Trainer | None = None
-        self.found: list[str] = []
-
-    def step(self, epochs_done: float) -> None:
-        """Note the fingerprint."""
-        assert self.owner is not None
-        state = hashlib.sha256()
-        tensors = dict(self.owner.method.state_dict())
-        for k, phase in enumerate(self.owner.state.phases or []):
-            for name, stream in phase.streams.items():
-                if stream.index is not None:
-                    tensors[f"plan/{k}/{name}"] = stream.index
-        for net in self.owner.nets:
-            tensors |= {f"parameter/{name}": value for name, value in network(net).named_parameters()}
-        for name in sorted(tensors):
-            state.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
-        self.found.append(state.hexdigest())
-
-
-def law_7_ranks_agree() -> None:
-    """Two gloo processes hold bit-identical stores, phases and networks after every step, for every method.
-
-    On a network without BatchNorm and dropout, two processes end where one ends, to 1e-5.
-    """
-    with tempfile.TemporaryDirectory() as temporary:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        common["OMP_NUM_THREADS"] = "1"
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "alasca.testing", temporary],
-                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )
-            for rank in range(2)
-        ]  # fmt: skip
-        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
-        for worker, output in zip(workers, outputs, strict=True):
-            assert worker.returncode == 0, output
-        first, second = (json.loads((Path(temporary) / f"{rank}.json").read_text()) for rank in range(2))
-    for name in first["digests"]:
-        assert len(first["digests"][name]) >= 8, f"{name}: no steps"
-        assert first["digests"][name] == second["digests"][name], f"{name}: processes differ"
-    alone = parameters_of(trained(create_method("ce"), plain_data(), settings(3), net=lambda: LawNet(False)))
-    for name, value in alone.items():
-        torch.testing.assert_close(torch.tensor(first["ce"][name]), value, rtol=1e-5, atol=1e-5)
-
-
-def plain_data() -> Data:
-    """Planted data with shifts: views must not depend on which process makes them."""
-    return planted(8)
-
-
-def parameters_of(made: Trainer) -> dict[str, Tensor]:
-    """Parameters of the first network."""
-    return {name: value.detach() for name, value in backbone(made.nets[0]).named_parameters()}
-
-
-def worker(folder: Path) -> None:
-    """One of the two processes of law 7."""
-    join()
-    rank, _ = world()
-    found: dict[str, Any] = {"digests": {}}
-    for name, make in registered().items():
-        digests = Digests()
-        digests.owner = trainer(make(), planted(8), settings(3), progress=digests)
-        digests.owner.fit(resume=False)
-        found["digests"][name] = digests.found
-    ce = trained(create_method("ce"), plain_data(), settings(3), net=lambda: LawNet(False))
-    found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
-    shares = rank_shares()
-    assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
-    (folder / f"{rank}.json").write_text(json.dumps(found))
-    leave()
-
-
-def rank_shares() -> list[int]:
-    """Indices of one epoch over both processes."""
-    from alasca.distributed import gather_rows
-
-    data = planted()
-    loader = Loader(data.train, torch.arange(SAMPLES), BATCH, 0)
-    phase = create_method("ce").plan([], None, Clock(0, 0, 1, 0, 4))[0]  # type: ignore[arg-type]  # ce's plan probes nothing
-    return [int(k) for batches in loader.batches(phase, (0, 0, 0)) for k in gather_rows(batches["all"].index)]
-
-
-if __name__ == "__main__":
-    worker(Path(sys.argv[1]))

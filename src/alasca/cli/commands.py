@@ -5,16 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import time
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Toml
 
-if TYPE_CHECKING:
-    from alasca.runs import RunFolder
-
-ENDED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
+from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
 
 app = App(
     name="alasca",
@@ -68,6 +66,7 @@ def demo(
     Example: alasca demo
     """
     from alasca.audit.report import write_report
+    from alasca.cli.outcome import show_table
     from alasca.core import InputError
     from alasca.engine import Progress, Training
     from alasca.experiment import Settings, prepare, train
@@ -173,6 +172,8 @@ def train(
         ),
     )  # fmt: skip
     folder = out or new_folder("train")
+    from alasca.cli.outcome import carry_out
+
     return carry_out(folder, lambda: run_training(settings, folder, Progress.for_terminal()))
 
 
@@ -187,6 +188,7 @@ def resume(
 
     Example: alasca resume runs/photos
     """
+    from alasca.cli.outcome import carry_out
     from alasca.engine import Progress
     from alasca.experiment import resume as resume_training
 
@@ -257,77 +259,35 @@ def summary(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def carry_out(folder: Path, work: Any) -> int:
-    """Run training, and say how it ended and what to type next."""
-    from alasca.distributed import join, leave, world
-    from alasca.engine import Diverged, Stopped
-
-    joined = join()
-    try:
-        run: RunFolder = work()
-        if world()[0] == 0:
-            tell(run)
-        return ENDED
-    except Stopped as stopped:
-        print(f"{stopped}. Continue it with: alasca resume {folder}", file=sys.stderr)
-        return 128 + stopped.signal if stopped.signal else INTERRUPTED
-    except Diverged as diverged:
-        print(f"alasca: {diverged}", file=sys.stderr)
-        return FAILED
-    finally:
-        if joined:
-            leave()
-
-
-def tell(run: RunFolder) -> None:
-    """The final figures of a run, and the next command."""
-    done = run.done()
-    names = {
-        "test_accuracy_last": "test accuracy, last epoch",
-        "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
-        "test_accuracy_noisy_val": "test accuracy, epoch chosen on noisy held-out labels",
-    }  # fmt: skip
-    for key, text in names.items():
-        if key in done:
-            print(f"{text}: {done[key]:.1f}%")
-    samples = run.settings()["train_samples"]
-    print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
-    print(f"Next: alasca report {run.path}")
-
-
-def show_table(runs: list[RunFolder]) -> None:
-    """The comparison of runs as a table for the terminal."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from alasca.audit.report import grouped, table_rows
-
-    heads, rows = table_rows(grouped(runs))
-    table = Table(show_edge=False)
-    for k, head in enumerate(heads):
-        table.add_column(head, justify="right" if k else "left")
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-
-
 def one_line(error: CycloptsError) -> str:
     """A command-line mistake in one line."""
     error.console = None
     return " ".join(str(error).split())
 
 
-def configure(arguments: list[str]) -> None:
-    """Let ``--config FILE`` of train give the settings that the command line leaves out."""
-    from_file: str | None = None
+def config_file(arguments: list[str]) -> str | None:
+    """The file after ``--config``, if any."""
     for k, argument in enumerate(arguments):
         if argument == "--config" and k + 1 < len(arguments):
-            from_file = arguments[k + 1]
-        elif argument.startswith("--config="):
-            from_file = argument.partition("=")[2]
-    app["train"].config = (
-        (Toml(from_file, must_exist=True, use_commands_as_keys=False),) if from_file is not None else ()
-    )
+            return arguments[k + 1]
+        if argument.startswith("--config="):
+            return argument.partition("=")[2]
+    return None
+
+
+def configure(arguments: list[str]) -> None:
+    """Let ``--config FILE`` of train give the settings that the command line leaves out."""
+    file = config_file(arguments)
+    if file is not None:
+        from alasca.core import InputError
+
+        try:
+            tomllib.loads(Path(file).read_text())
+        except FileNotFoundError:
+            raise InputError(f"config: no such file: {file}") from None
+        except (OSError, ValueError) as error:
+            raise InputError(f"config: {file} can't be read as TOML ({error})") from error
+    app["train"].config = () if file is None else (Toml(file, must_exist=True, use_commands_as_keys=False),)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -338,11 +298,6 @@ def main(arguments: list[str] | None = None) -> None:
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
         print(f"alasca: {one_line(error)}", file=sys.stderr)
-        code = MISUSED
-    except FileNotFoundError as error:
-        if error.filename is None or "--config" not in " ".join(arguments):
-            raise
-        print(f"alasca: config: no such file: {error.filename}", file=sys.stderr)
         code = MISUSED
     except KeyboardInterrupt:
         code = INTERRUPTED
@@ -357,7 +312,3 @@ def main(arguments: list[str] | None = None) -> None:
         print(f"alasca: {' '.join(str(error).split())}", file=sys.stderr)
         code = MISUSED
     sys.exit(code if isinstance(code, int) else ENDED)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,5 @@
+"""``python -m alasca.cli``."""
+
+from alasca.cli import main
+
+main()

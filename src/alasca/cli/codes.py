@@ -1,0 +1,3 @@
+"""Exit codes."""
+
+ENDED, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130

@@ -1,0 +1,96 @@
+"""What a finished run holds: models, records of every sample, pictures, final figures."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alasca.audit.issues import find_issues, ranking_auroc
+from alasca.core import Method
+from alasca.engine import Fitted, SampleProbe
+from alasca.experiment.prepare import Prepared
+from alasca.functional import confidence
+from alasca.methods.alasca import Alasca
+from alasca.runs import Records, RunFolder
+
+PICTURES_KEPT = 48
+
+
+def collect(prepared: Prepared, fitted: Fitted) -> Records:
+    """What training saw of each sample, with a last look at the plain samples."""
+    data, trace = prepared.data, fitted.trace
+    device = trace.visits.device
+    samples = data.train.to(device)
+    probe = SampleProbe(samples, torch.arange(len(samples)))
+    logits = torch.stack([probe(net, lambda output, batch: output.logits) for net in fitted.nets]).mean(0)
+    given = samples.labels
+    own = logits.gather(1, given[:, None])[:, 0]
+    others = logits.scatter(1, given[:, None], -torch.inf).max(1).values
+    visits = trace.visits.clamp(min=1)
+    seen = trace.visits > 0
+    quality = torch.where(seen, trace.probability / visits, (own - logits.logsumexp(1)).exp())
+    margin = torch.where(seen, trace.margin / visits, own - others)
+    predicted = logits.argmax(1)
+    differing = torch.where(seen, trace.differing / visits, (predicted != given).float())
+    rival = torch.where(seen & (trace.differing > 0), trace.rival.long(), predicted)
+    issue, suggested = find_issues(array(given), array(differing), array(rival))
+    return Records(
+        prepared.ids, prepared.source.classes, array(given), array(predicted), suggested, issue,
+        array(quality.clamp(0, 1)), array(margin), array(differing), array(trace.visits),
+        ema_confidence(fitted.method, given), None if data.truth is None else array(data.truth),
+    )  # fmt: skip
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """As NumPy, in the types that tables hold."""
+    values: np.ndarray = tensor.detach().cpu().numpy()
+    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+
+
+def ema_confidence(method: Method, labels: Tensor) -> np.ndarray | None:
+    """ALASCA's confidence in the given labels, averaged over networks and stores."""
+    if not isinstance(method, Alasca):
+        return None
+    index = torch.arange(len(labels), device=labels.device)
+    found = [confidence(store.read(index), labels, method.temperature) for store in method.stores()]
+    return array(torch.stack(found).mean(0))
+
+
+def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder) -> None:
+    """Write the models, the table of samples, the pictures for the report, and last of all done.json."""
+    run.write_model({
+        f"{k}/{name}": value
+        for k, net in enumerate(fitted.nets)
+        for name, value in net.state_dict().items()
+        if name.startswith("backbone.")
+    })  # fmt: skip
+    run.write_records(records)
+    if prepared.data.train.pictures:
+        rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
+        run.write_pictures(prepared.data.train.inputs[rows], rows)
+    history = fitted.history
+    done: dict[str, Any] = {
+        "epochs": len(history),
+        "select": prepared.settings.training.select,
+        "chosen_epoch": fitted.chosen_epoch,
+        "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
+        "label_issues": int(records.issue.sum()),
+        "noise_rate": prepared.noise_rate,
+    }
+    for kind in ("test_accuracy", "val_accuracy"):
+        values = [record[kind] for record in history if kind in record]
+        if values:
+            done[f"{kind}_last"] = values[-1]
+            done[f"{kind}_last10"] = statistics.fmean(values[-10:])
+            if prepared.settings.training.select == "noisy-val":
+                done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
+    for kind in ("train_accuracy", "train_true_accuracy", "memorised"):
+        if kind in history[-1]:
+            done[kind] = history[-1][kind]
+    if (auroc := ranking_auroc(records)) is not None:
+        done["issue_auroc"] = auroc
+    run.write_done(done)

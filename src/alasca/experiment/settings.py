@@ -1,0 +1,94 @@
+"""All that decides a run, as one flat record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from alasca.core import InputError, Method
+from alasca.engine import Training
+from alasca.methods import create_method, wrap
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides a run; ``run.json`` holds it and nothing else is needed to repeat the run.
+
+    Attributes:
+        data: see `alasca.data.SOURCES`.
+        noise: see `alasca.data.NOISES`.
+        method: name of the method for the main classifier.
+        alasca: whether it is wrapped.
+        options: the method's by name, the wrapper's as ``alasca.name``.
+        network: see `alasca.networks.NETWORKS`.
+        val_fraction: share of the noisy training set held out; None: 0.1 where the data have no test set, else 0.
+        limit: at most so many training samples, class-balanced, and so many test samples.
+        image_size: side to which a folder's pictures are resized.
+        shift, flip: what weak views may do; None: what suits the data.
+        threads: CPU threads; None: torch's default.
+        training: settings of the loop.
+    """
+
+    data: str = "digits"
+    noise: str = "none"
+    method: str = "ce"
+    alasca: bool = True
+    options: dict[str, Any] = field(default_factory=dict)
+    network: str = "auto"
+    val_fraction: float | None = None
+    limit: int | None = None
+    image_size: int = 32
+    shift: int | None = None
+    flip: bool | None = None
+    threads: int | None = None
+    training: Training = field(default_factory=Training)
+
+    def make_method(self) -> Method:
+        """The method, wrapped where `alasca` says so, every option checked."""
+        own = {name: value for name, value in self.options.items() if not name.startswith("alasca.")}
+        outer = {name[7:]: value for name, value in self.options.items() if name.startswith("alasca.")}
+        if outer and not self.alasca:
+            raise InputError(f"option 'alasca.{next(iter(outer))}': this run is not wrapped; leave out --no-alasca")
+        method = create_method(self.method, **own)
+        if not self.alasca:
+            return method
+        if self.training.epochs < 120:
+            outer.setdefault("warmup", round(self.training.epochs / 6))
+        return wrap(method, **outer)
+
+    @property
+    def title(self) -> str:
+        """A short name for people."""
+        return f"{self.method}{' + ALASCA' if self.alasca else ''}"
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Settings:
+        """The inverse of `dataclasses.asdict` through JSON.
+
+        Raises:
+            InputError: fields are missing or unknown.
+        """
+        try:
+            training = dict(value["training"])
+            training["milestones"] = tuple(training["milestones"])
+            options = {name: tuple(v) if isinstance(v, list) else v for name, v in value["options"].items()}
+            return cls(**{**value, "options": options, "training": Training(**training)})
+        except (KeyError, TypeError) as error:
+            raise InputError(f"run.json: settings are not those of this version ({error})") from error
+
+
+def option_value(text: str) -> Any:
+    """The value of ``--set name=value``: a TOML value, or else plain text.
+
+    >>> option_value("0.5"), option_value("uniform"), option_value("[0.1, 0.7, 60]"), option_value("none")
+    (0.5, 'uniform', (0.1, 0.7, 60), None)
+    """
+    import tomllib
+
+    if text.lower() == "none":
+        return None
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,124 @@
+"""Law 7: two processes. Run as ``python -m alasca.testing.ranks FOLDER``, it is one of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from alasca.core import Clock, backbone, network
+from alasca.data.loader import Loader
+from alasca.distributed import gather_rows, join, leave, world
+from alasca.engine import Progress, Trainer
+from alasca.methods import create_method, list_methods
+from alasca.methods.alasca import Alasca
+from alasca.testing.laws import Make
+from alasca.testing.planted import BATCH, SAMPLES, LawNet, planted, settings, trained, trainer
+
+
+def registered() -> dict[str, Make]:
+    """Every registered method, bare and (where it can be) wrapped, made for short runs."""
+    found: dict[str, Make] = {}
+    for name in list_methods():
+        found[name] = lambda name=name: create_method(name)  # type: ignore[misc]  # bound per name
+        if not create_method(name).owns_branches:
+            found[f"{name} + ALASCA"] = lambda name=name: Alasca(create_method(name), warmup=1)  # type: ignore[misc]  # bound per name
+    return found
+
+
+class Digests(Progress):
+    """A fingerprint after every step of what all processes must agree on: stores, method-owned networks, phases."""
+
+    def __init__(self) -> None:
+        self.owner: Trainer | None = None
+        self.found: list[str] = []
+
+    def step(self, epochs_done: float) -> None:
+        """Note the fingerprint."""
+        assert self.owner is not None
+        state = hashlib.sha256()
+        tensors = dict(self.owner.method.state_dict())
+        for k, phase in enumerate(self.owner.state.phases or []):
+            for name, stream in phase.streams.items():
+                if stream.index is not None:
+                    tensors[f"plan/{k}/{name}"] = stream.index
+        for net in self.owner.nets:
+            tensors |= {f"parameter/{name}": value for name, value in network(net).named_parameters()}
+        for name in sorted(tensors):
+            state.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
+        self.found.append(state.hexdigest())
+
+
+def law_7_ranks_agree() -> None:
+    """Two gloo processes hold bit-identical stores, phases and networks after every step, for every method.
+
+    On a network without BatchNorm and dropout, two processes end where one ends, to 1e-5.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        common["OMP_NUM_THREADS"] = "1"
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "alasca.testing.ranks", temporary],
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True,
+            )
+            for rank in range(2)
+        ]  # fmt: skip
+        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
+        for worker, output in zip(workers, outputs, strict=True):
+            assert worker.returncode == 0, output
+        first, second = (json.loads((Path(temporary) / f"{rank}.json").read_text()) for rank in range(2))
+    for name in first["digests"]:
+        assert len(first["digests"][name]) >= 8, f"{name}: no steps"
+        assert first["digests"][name] == second["digests"][name], f"{name}: processes differ"
+    alone = parameters_of(trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False)))
+    for name, value in alone.items():
+        torch.testing.assert_close(torch.tensor(first["ce"][name]), value, rtol=1e-5, atol=1e-5)
+
+
+def parameters_of(made: Trainer) -> dict[str, Tensor]:
+    """Parameters of the first network."""
+    return {name: value.detach() for name, value in backbone(made.nets[0]).named_parameters()}
+
+
+def worker(folder: Path) -> None:
+    """One of the two processes of law 7."""
+    join()
+    rank, _ = world()
+    found: dict[str, Any] = {"digests": {}}
+    for name, make in registered().items():
+        digests = Digests()
+        digests.owner = trainer(make(), planted(8), settings(3), progress=digests)
+        digests.owner.fit(resume=False)
+        found["digests"][name] = digests.found
+    ce = trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False))
+    found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
+    shares = rank_shares()
+    assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+    leave()
+
+
+def rank_shares() -> list[int]:
+    """Indices of one epoch over both processes."""
+    data = planted()
+    loader = Loader(data.train, torch.arange(SAMPLES), BATCH, 0)
+    phase = create_method("ce").plan([], None, Clock(0, 0, 1, 0, 4))[0]  # type: ignore[arg-type]  # ce's plan probes nothing
+    return [int(k) for batches in loader.batches(phase, (0, 0, 0)) for k in gather_rows(batches["all"].index)]
+
+
+if __name__ == "__main__":
+    worker(Path(sys.argv[1]))

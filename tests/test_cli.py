@@ -1,0 +1,230 @@
+"""The command line: what it says, what it writes, how it fails."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alasca.cli import main
+
+FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
+
+
+def run(*arguments: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as end:
+        main(list(arguments))
+    out, err = capsys.readouterr()
+    return int(end.value.code or 0), out, err
+
+
+def files(root: Path) -> list[str]:
+    return sorted(str(entry.relative_to(root)) for entry in root.rglob("*"))
+
+
+def test_train_resume_report(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("train", "--noise", "symmetric:0.4", *FAST, "--out", "one", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "test accuracy, last epoch" in out
+    assert "Next: alasca report one" in out
+    done = json.loads(Path("one/done.json").read_text())
+    assert {"test_accuracy_last", "test_accuracy_last10", "issue_auroc", "seconds_per_epoch"} <= done.keys()
+    settings = json.loads(Path("one/run.json").read_text())
+    assert settings["settings"]["options"] == {}
+    assert settings["settings"]["limit"] == settings["train_samples"] == 80
+    assert settings["test_samples"] == 80
+    assert settings["noise_rate"] == pytest.approx(0.36, abs=0.15)
+    before = {name: Path("one", name).stat().st_mtime_ns for name in files(Path("one"))}
+    code, out, _ = run("resume", "one", capsys=capsys)
+    assert code == 0
+    assert before == {name: Path("one", name).stat().st_mtime_ns for name in files(Path("one"))}, (
+        "a finished run changed"
+    )
+    code, _, err = run("train", *FAST, "--out", "one", capsys=capsys)
+    assert code == 2
+    assert "one exists already" in err
+    code, out, _ = run("train", "--no-alasca", "--noise", "symmetric:0.4", *FAST, "--out", "two", capsys=capsys)
+    assert code == 0
+    code, out, _ = run("report", "one", "two", "--out", "both.html", capsys=capsys)
+    assert code == 0
+    page = Path("both.html").read_text()
+    assert "ce + ALASCA" in page
+    assert "http" not in page.replace("http-equiv", "")
+    code, out, _ = run("report", ".", capsys=capsys)
+    assert code == 0
+    assert Path("report.html").is_file()
+
+
+MISTAKES = [
+    (["trian"], 'Did you mean "train"'),
+    (["train", "--epochz", "3"], "Did you mean --epochs"),
+    (["train", "--epochs", "x"], "--epochs"),
+    (["train", "--epochs", "0"], "epochs: 0, expected at least 1"),
+    (["train", "--data", "digist"], "did you mean 'digits'"),
+    (["train", "--data", "npz:none.npz"], "no such file: none.npz"),
+    (["train", "--data", "folder:none"], "no such folder: none"),
+    (["train", "--noise", "symmetric:2"], "rate 2"),
+    (["train", "--noise", "sym:0.2"], "'sym:0.2' is unknown"),
+    (["train", "--method", "cee"], "did you mean 'ce'"),
+    (["train", "--network", "small-resent"], "did you mean 'small-resnet'"),
+    (["train", "--network", "mlp"], "mlp reads rows of numbers"),
+    (["train", "--network", "no.module:net"], "can't be imported"),
+    (["train", "--set", "alasca.momentumm=0.9"], "did you mean 'momentum'"),
+    (["train", "--set", "alasca.momentum=3"], "momentum: 3"),
+    (["train", "--set", "alasca.momentum=fast"], "momentum: 'fast', expected a number"),
+    (["train", "--set", "momentum"], "expected name=value"),
+    (["train", "--set", "q=0.7"], "ce has no such option"),
+    (["train", "--no-alasca", "--set", "alasca.momentum=0.5"], "leave out --no-alasca"),
+    (["train", "--set", "alasca.at=block9"], "block9"),
+    (["train", "--limit", "3"], "limit: 3"),
+    (["train", "--val-fraction", "1.5"], "val-fraction: 1.5"),
+    (["train", "--select", "best"], "expected one of last, noisy-val"),
+    (["train", "--select", "noisy-val"], "--val-fraction"),
+    (["train", "--device", "tpu"], "device"),
+    (["train", "--threads", "0"], "threads: 0"),
+    (["train", "--shift", "-1"], "shift: -1"),
+    (["train", "--config", "none.toml"], "none.toml"),
+    (["resume", "none"], "none is no run folder"),
+    (["resume"], "requires an argument"),
+    (["report"], "no run given"),
+    (["report", "none"], "none is no run folder"),
+    (["list", "foo"], "methods"),
+    (["demo", "--seeds", "0"], "seeds: 0"),
+    (["demo", "--noise", "symmetric"], "no number"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_a_mistake_is_one_line_and_writes_nothing(
+    arguments: list[str], words: str, tmp_path: Path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1, err
+    assert err.startswith("alasca: ")
+    assert "Traceback" not in out + err
+    assert files(tmp_path) == []
+
+
+def test_config_file_and_command_line_together(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text('epochs = 1\nlimit = 60\nnoise = "symmetric:0.2"\nset = ["alasca.head=linear"]\n')
+    code, _, err = run("train", "--config", "a.toml", "--noise", "none", "--out", "r", capsys=capsys)
+    assert (code, err) == (0, "")
+    settings = json.loads(Path("r/run.json").read_text())["settings"]
+    assert settings["training"]["epochs"] == 1
+    assert settings["noise"] == "none"
+    assert settings["options"] == {"alasca.head": "linear"}
+    Path("b.toml").write_text("epochz = 1\n")
+    code, _, err = run("train", "--config", "b.toml", "--out", "s", capsys=capsys)
+    assert code == 2
+    assert "b.toml" in err
+    assert "epochz" in err
+    assert err.count("\n") == 1
+    Path("c.toml").write_text("epochs = = 1\n")
+    code, _, err = run("train", "--config", "c.toml", "--out", "s", capsys=capsys)
+    assert code == 2
+    assert "c.toml" in err
+    assert err.count("\n") == 1
+    assert not Path("s").exists()
+
+
+def test_rows_of_numbers_and_a_network_of_ones_own(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    draw = np.random.default_rng(0)
+    labels = np.array(["red", "green", "blue"])[np.arange(90) % 3]
+    np.savez("t.npz", x=draw.normal(size=(90, 4)) + 3 * (np.arange(90) % 3)[:, None], y=labels)
+    code, out, err = run("train", "--data", "npz:t.npz", *FAST, "--out", "a", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "held-out accuracy (noisy labels)" in out, "without a test set a tenth is held out"
+    Path("mynet.py").write_text(
+        "from torch import nn\n"
+        "def net(num_classes, shape):\n"
+        "    return nn.Sequential(nn.Linear(shape[0], 8), nn.ReLU(),\n"
+        "        nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, num_classes))\n"
+    )
+    arguments = ["--data", "npz:t.npz", "--network", "mynet:net", "--set", "alasca.at=['1', '3']"]
+    code, _, err = run("train", *arguments, *FAST, "--out", "b", capsys=capsys)
+    assert (code, err) == (0, "")
+    code, _, err = run("report", "b", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "green" in Path("b/report.html").read_text()
+
+
+def test_diverging_is_one_line_and_resumable(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("train", "--lr", "1e30", *FAST, "--out", "r", capsys=capsys)
+    assert code == 1
+    assert "try a lower learning rate" in err
+    assert err.count("\n") == 1
+    assert len(list(Path("r/checkpoint").iterdir())) >= 1
+
+
+def test_resume_on_other_data_or_machine_is_refused(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.savez("t.npz", x=np.random.default_rng(0).normal(size=(60, 4)), y=np.arange(60) % 3)
+    code, _, err = run("train", "--data", "npz:t.npz", *FAST, "--out", "r", capsys=capsys)
+    assert (code, err) == (0, "")
+    Path("r/done.json").unlink()
+    described = json.loads(Path("r/run.json").read_text())
+    described["machine"]["torch"] = "1.0"
+    Path("r/run.json").write_text(json.dumps(described))
+    code, _, err = run("resume", "r", capsys=capsys)
+    assert code == 2
+    assert "torch is" in err
+    assert "--inexact" in err
+    code, _, err = run("resume", "r", "--inexact", capsys=capsys)
+    assert (code, err) == (0, "")
+    Path("r/done.json").unlink()
+    np.savez("t.npz", x=np.random.default_rng(1).normal(size=(60, 4)), y=np.arange(60) % 3)
+    code, _, err = run("resume", "r", "--inexact", capsys=capsys)
+    assert code == 2
+    assert "not what r was started on" in err
+
+
+@pytest.mark.parametrize("command", ["demo", "train", "resume", "report", "list"])
+def test_every_command_has_an_example(command: str, capsys):
+    code, out, _ = run(command, "--help", capsys=capsys)
+    assert code == 0
+    assert f"Example: alasca {command}" in out
+
+
+def test_list_names_everything(capsys):
+    code, out, _ = run("list", capsys=capsys)
+    assert code == 0
+    for word in ("ce", "alasca.NAME", "digits", "npz:FILE", "folder:DIR", "symmetric:R", "small-resnet", "mlp"):
+        assert word in out
+
+
+def test_help_is_quick_and_imports_no_torch():
+    code = (
+        "import sys, alasca.cli; alasca.cli.app(['--help'], result_action='return_value');print('torch' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip().endswith("False")
+    times = []
+    for _ in range(3):
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-m", "alasca.cli", "--help"], capture_output=True, check=True)
+        times.append(time.monotonic() - start)
+    assert min(times) < 1.0, "the goal is half a second on an idle machine"
+
+
+def test_demo_on_a_small_budget(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("demo", "--seeds", "1", "--epochs", "1", capsys=capsys)
+    assert (code, err) == (0, "")
+    (folder,) = Path("runs").iterdir()
+    assert (folder / "report.html").is_file()
+    assert {entry.name for entry in folder.iterdir()} == {"ce-seed0", "alasca-seed0", "report.html"}
+    assert "alasca train --data folder:PHOTOS" in out
+    assert "AUROC" in out

@@ -1,0 +1,273 @@
+"""Sources and their errors, splits, noise, views, and the stream of batches."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from alasca import InputError
+from alasca.core import Phase, Stream
+from alasca.data import Loader, Samples, apply_noise, balanced_part, load_source
+from alasca.data.seeds import fold, mix, uniform
+from alasca.data.views import COLOURS, MOVES, cutout, randaugment, shift_and_flip
+
+
+def test_splitmix_reference_values():
+    """The first outputs of splitmix64 from state 1234567 (Vigna's reference implementation)."""
+    state, found = 1234567, []
+    for _ in range(3):
+        state = (state + 0x9E3779B97F4A7C15) % 2**64
+        found.append(mix(state))
+    assert found == [6457827717110365317, 3203168211198807973, 9817491932198370423]
+
+
+def test_draws_are_uniform_and_depend_on_position_alone():
+    draws = uniform(fold(1, "x"), torch.arange(100_000), 3)
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    assert (draws.mean(0) - 0.5).abs().max() < 0.005
+    assert (draws.var(0) - 1 / 12).abs().max() < 0.002
+    assert torch.corrcoef(draws.T).fill_diagonal_(0).abs().max() < 0.02
+    assert torch.corrcoef(torch.stack([draws[:-1, 0], draws[1:, 0]]))[0, 1].abs() < 0.02
+    order = torch.randperm(100_000)
+    assert torch.equal(uniform(fold(1, "x"), order, 3), draws[order])
+    assert not torch.equal(uniform(fold(2, "x"), torch.arange(10), 3), draws[:10])
+
+
+def test_shift_and_flip_by_hand():
+    picture = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)
+    seen = set()
+    for seed in range(300):
+        moved = shift_and_flip(picture, 1, True, seed, torch.tensor([0]))[0, 0]
+        seen.add(tuple(moved.flatten().tolist()))
+    expected = set()
+    padded = np.pad(picture[0, 0].numpy(), 1)
+    for top in range(3):
+        for left in range(3):
+            for mirrored in (padded[:, :], np.pad(picture[0, 0].numpy()[:, ::-1], 1)):
+                crop = mirrored[top : top + 3, left : left + 3]
+                expected.add(tuple(crop.flatten().tolist()))
+    assert len(expected) == 18
+    assert seen <= expected | {tuple(np.array(e).reshape(3, 3)[:, ::-1].flatten().tolist()) for e in expected}
+    assert len(seen) == 18
+
+
+def test_views_do_not_depend_on_the_batch():
+    pictures = torch.randint(0, 255, (12, 3, 8, 8), dtype=torch.uint8)
+    samples = Samples(pictures, torch.arange(12) % 3, shift=2, flip=True).with_statistics()
+    for name in ("weak", "strong"):
+        together = samples.view(name, torch.arange(12), 5)
+        alone = torch.cat([samples.view(name, torch.tensor([k]), 5) for k in reversed(range(12))]).flip(0)
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+        assert not torch.equal(together, samples.view(name, torch.arange(12), 6))
+    assert torch.equal(samples.view("plain", torch.arange(12), 5), samples.view("plain", torch.arange(12), 6))
+    with pytest.raises(InputError, match="view: 'mild'"):
+        samples.view("mild", torch.arange(2))
+
+
+def test_strong_operations_stay_in_range_and_all_occur():
+    pictures = torch.rand(2000, 3, 8, 8)
+    changed = randaugment(pictures, 1, 1.0, 3, torch.arange(2000))
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    same = (changed == pictures).flatten(1).all(1).double().mean().item()
+    assert same < 0.2, "most pictures are left as they were"
+    assert same > 0.5 / (1 + len(MOVES) + len(COLOURS)), "the identity never came"
+    holes = cutout(torch.ones(500, 1, 8, 8), 2, 1, torch.arange(500)).eq(0).sum((1, 2, 3))
+    assert holes.max() == 4
+    assert holes.min() >= 1
+
+
+def test_statistics_normalise():
+    pictures = torch.randint(0, 255, (200, 3, 8, 8), dtype=torch.uint8)
+    samples = Samples(pictures, torch.zeros(200, dtype=torch.int64)).with_statistics()
+    plain = samples.view("plain", torch.arange(200))
+    assert plain.mean((0, 2, 3)).abs().max() < 1e-4
+    assert (plain.std((0, 2, 3)) - 1).abs().max() < 1e-3
+    rows = Samples(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([0, 1])).with_statistics()
+    assert rows.view("strong", torch.arange(2)).tolist() == [[-1, 0], [1, 0]]
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(1, 100), st.integers(0, 99))
+@settings(max_examples=60, deadline=None)
+def test_balanced_parts(sizes: list[int], count: int, seed: int):
+    labels = torch.cat([torch.full((size,), k) for k, size in enumerate(sizes)]).long()
+    if not len(labels):
+        return
+    part = balanced_part(labels, count, seed)
+    assert len(part) == min(count, len(labels))
+    assert len(set(part.tolist())) == len(part)
+    shares = torch.bincount(labels[part], minlength=len(sizes))
+    exact = torch.tensor(sizes) * len(part) / len(labels)
+    if exact.min() >= 1:
+        assert ((shares - exact).abs() < 1).all()
+    if count >= len(sizes):
+        assert ((shares > 0) | (torch.tensor(sizes) == 0)).all()
+    assert torch.equal(part, balanced_part(labels, count, seed))
+
+
+def test_noise_is_seeded_and_checked():
+    labels = torch.arange(1000) % 10
+    first = apply_noise("symmetric:0.6", labels, 10, 0)
+    assert torch.equal(first, apply_noise("symmetric:0.6", labels, 10, 0))
+    assert not torch.equal(first, apply_noise("symmetric:0.6", labels, 10, 1))
+    assert (first != labels).double().mean().item() == pytest.approx(0.54, abs=0.04)
+    exclusive = apply_noise("symmetric-exclusive:0.6", labels, 10, 0)
+    assert (exclusive != labels).double().mean().item() == pytest.approx(0.6)
+    assert torch.equal(apply_noise("none", labels, 10, 0), labels)
+    for spec, words in (("symetric:0.3", "unknown"), ("symmetric:x", "no number"), ("symmetric:1.1", "0 to 1")):
+        with pytest.raises(InputError, match=words):
+            apply_noise(spec, labels, 10, 0)
+
+
+def samples_of(count: int) -> Samples:
+    return Samples(torch.randn(count, 2), torch.arange(count) % 3)
+
+
+def indices(loader: Loader, phase: Phase, name: str, start: int = 0, epoch: int = 0) -> list[list[int]]:
+    return [batches[name].index.tolist() for batches in loader.batches(phase, (0, epoch, 0), start)]
+
+
+def test_batches_are_full_and_hold_no_sample_twice():
+    loader = Loader(samples_of(50), torch.arange(50), 16, 0)
+    phase = Phase((0,), {"all": Stream()})
+    assert loader.steps(phase) == 3
+    found = indices(loader, phase, "all")
+    flat = [k for batch in found for k in batch]
+    assert [len(batch) for batch in found] == [16] * 3
+    assert len(set(flat)) == 48
+    assert indices(loader, phase, "all", start=2) == found[2:], "a later start changes nothing"
+    assert indices(loader, phase, "all", epoch=1) != found
+    few = Loader(samples_of(5), torch.arange(5), 16, 0)
+    assert [sorted(batch) for batch in indices(few, phase, "all")] == [[0, 1, 2, 3, 4]]
+
+
+def test_later_streams_start_again_in_a_new_order():
+    loader = Loader(samples_of(48), torch.arange(48), 8, 0)
+    weight = torch.linspace(0, 1, 20)
+    phase = Phase((0,), {"first": Stream(), "second": Stream(torch.arange(20), weight)})
+    second = indices(loader, phase, "second")
+    assert [len(batch) for batch in second] == [8] * 6
+    passes = [second[2 * k] + second[2 * k + 1] for k in range(3)]
+    assert all(len(set(turn)) == 16 for turn in passes)
+    assert passes[0] != passes[1] != passes[2]
+    for batches in loader.batches(phase, (0, 0, 0)):
+        torch.testing.assert_close(batches["second"].weight, weight[batches["second"].index])
+    assert indices(loader, phase, "second", start=3) == second[3:]
+
+
+def test_partners_have_the_same_label():
+    loader = Loader(samples_of(60), torch.arange(60), 12, 0)
+    phase = Phase((0,), {"core": Stream(torch.arange(0, 60, 2)), "partner": Stream(follows="core")})
+    for batches in loader.batches(phase, (0, 0, 0)):
+        assert torch.equal(batches["partner"].labels, batches["core"].labels)
+        assert not torch.equal(batches["partner"].index, batches["core"].index)
+
+
+def test_digits():
+    source = load_source("digits")
+    assert source.inputs.shape == (1347, 1, 8, 8)
+    assert source.test_labels is not None
+    assert len(source.test_labels) == 450
+    assert source.inputs.max() == 255
+    assert len(set(source.ids)) == 1347
+    assert source.digest() == load_source("digits").digest()
+
+
+def write_folder(root: Path, classes: dict[str, int], size: int = 6) -> Path:
+    for name, count in classes.items():
+        (root / name).mkdir(parents=True)
+        for k in range(count):
+            pixels = np.random.default_rng(k).integers(0, 255, (size, size + 2, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(root / name / f"{k}.png")
+    return root
+
+
+def test_folder(tmp_path: Path):
+    source = load_source(f"folder:{write_folder(tmp_path / 'a', {'cat': 3, 'dog': 2})}", 8)
+    assert source.inputs.shape == (5, 3, 8, 8)
+    assert source.classes == ("cat", "dog")
+    assert source.labels.tolist() == [0, 0, 0, 1, 1]
+    assert source.ids == ("cat/0.png", "cat/1.png", "cat/2.png", "dog/0.png", "dog/1.png")
+    assert source.flip
+    for split in ("train", "test"):
+        write_folder(tmp_path / "b" / split, {"cat": 2, "dog": 2})
+    split_source = load_source(f"folder:{tmp_path / 'b'}", 8)
+    assert split_source.test_inputs is not None
+    assert len(split_source.test_inputs) == 4
+
+
+def test_npz(tmp_path: Path):
+    path = tmp_path / "a.npz"
+    pictures = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), dtype=np.uint8)
+    np.savez(path, x_train=pictures, y_train=np.array(list("abcabc")), x_test=pictures[:2], y_test=np.array(["a", "b"]))
+    source = load_source(f"npz:{path}")
+    assert source.inputs.shape == (6, 3, 8, 8)
+    assert source.inputs[0, 2, 1, 5] == pictures[0, 1, 5, 2]
+    assert source.classes == ("a", "b", "c")
+    assert source.labels.tolist() == [0, 1, 2, 0, 1, 2]
+    np.savez(path, x=np.ones((4, 3)), y=np.array([0.0, 1.0, 2.0, 0.0]), y_true=np.array([0, 1, 2, 2]))
+    rows = load_source(f"npz:{path}")
+    assert rows.inputs.dtype == torch.float32
+    assert rows.true_labels is not None
+    assert rows.true_labels.tolist() == [0, 1, 2, 2]
+
+
+X = np.ones((4, 3))
+Y = np.array([0, 1, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("arrays", "words"),
+    [
+        ({"y": Y}, "no array 'x'"),
+        ({"x": X}, "no array 'y'"),
+        ({"x": X, "y": Y[:3]}, r"y has shape \[3\]; expected \[4\]"),
+        ({"x": X, "y": np.array([0, 1, -1, 0])}, "row 2: label -1"),
+        ({"x": X, "y": np.array([0, 1, 1, 5]), "classes": np.array(["a", "b"])}, "row 3: label 5, expected 0 to 1"),
+        ({"x": X, "y": np.array(["a", "b", "z", "a"]), "classes": np.array(["a", "b"])}, "row 2: class 'z'"),
+        ({"x": X, "y": np.array([0.5, 1, 2, 0])}, "expected whole numbers"),
+        ({"x": X, "y": np.array([np.nan, 1, 2, 0])}, "expected whole numbers"),
+        ({"x": np.where(np.eye(4, 3) > 0, np.nan, X), "y": Y}, "row 0 holds NaN"),
+        ({"x": X[:, :, None, None] * 900.0, "y": Y}, "expected pictures as uint8"),
+        ({"x": np.ones(4), "y": Y}, "expected numbers"),
+        ({"x": X[:0], "y": Y[:0]}, "expected numbers"),
+        ({"x": X, "y": Y * 0}, "4 samples of 1 class"),
+        ({"x": X, "y": Y, "x_test": np.ones((2, 5)), "y_test": Y[:2]}, "x_test is"),
+        ({"x": X, "y": Y * 10**8}, "too large for a class number"),
+    ],
+)
+def test_wrong_archives_name_file_and_row(tmp_path: Path, arrays: dict, words: str):
+    path = tmp_path / "data.npz"
+    np.savez(path, **arrays)
+    with pytest.raises(InputError, match=words) as error:
+        load_source(f"npz:{path}")
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_folders_name_the_file(tmp_path: Path):
+    root = write_folder(tmp_path / "a", {"cat": 2, "dog": 1})
+    whole = (root / "cat" / "0.png").read_bytes()
+    (root / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"cat/1\.png can't be read as a picture"):
+        load_source(f"folder:{root}", 8)
+    (tmp_path / "empty").mkdir()
+    for spec, words in (
+        (f"folder:{tmp_path / 'none'}", "no such folder"),
+        (f"folder:{tmp_path / 'empty'}", "no sub-folders"),
+        ("folder:", "no such folder"),
+        ("npz:", "no such file"),
+        ("digist", "did you mean 'digits'"),
+        ("digits:3", "takes no argument"),
+        ("zzz", "expected one of digits, npz:FILE, folder:DIR"),
+    ):
+        with pytest.raises(InputError, match=words):
+            load_source(spec, 8)
+    with pytest.raises(InputError, match="1 class"):
+        load_source(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", 8)

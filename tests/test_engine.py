@@ -1,0 +1,220 @@
+"""The loop: exact resume, signals, losses that are no numbers, schedules, accumulation, probes, selection."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from alasca import Alasca, InputError, create_method
+from alasca.core import Clock, Method, Seen, Step
+from alasca.engine import Diverged, Progress, Stopped, Training
+from alasca.engine.trace import Trace
+from alasca.functional import cross_entropy
+from alasca.runs import RunFolder
+from alasca.testing import LawNet, everything, one_step, planted, require_same, settings, trained, trainer
+
+
+class Interrupting(Progress):
+    """Sends a signal to this process after so many steps."""
+
+    def __init__(self, number: int, after: int) -> None:
+        self.number, self.after = number, after
+
+    def step(self, epochs_done: float) -> None:
+        self.after -= 1
+        if self.after == 0:
+            os.kill(os.getpid(), self.number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_leave_a_run_that_resumes_exactly(tmp_path: Path, number: int):
+    whole = everything(trained(Alasca(create_method("ce"), warmup=1), planted(8), settings(3)))
+    run = RunFolder.create(tmp_path / "run")
+    before = signal.getsignal(number)
+    with pytest.raises(Stopped, match="epoch 2 after step 2") as stopped:
+        trained(
+            Alasca(create_method("ce"), warmup=1), planted(8), settings(3), run=run, progress=Interrupting(number, 6)
+        )
+    assert stopped.value.signal == number
+    assert signal.getsignal(number) == before
+    second = trainer(Alasca(create_method("ce"), warmup=1), planted(8), settings(3), run=run)
+    second.fit(resume=True)
+    require_same(whole, everything(second), "resumed")
+    assert len(run.history()) == 3
+
+
+class Poisoned(Method):
+    """Its loss becomes NaN at the tenth step."""
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        loss = cross_entropy(output.logits, batches["all"].labels).mean()
+        return Step(loss * float("nan") if clock.step == 9 else loss, (Seen(0, output, batches["all"]),))
+
+
+def test_a_loss_that_is_no_number_stops_with_a_sound_checkpoint(tmp_path: Path):
+    run = RunFolder.create(tmp_path / "run")
+    with pytest.raises(Diverged, match=r"epoch 3, step 2: try a lower learning rate \(now 0.1\)") as error:
+        trained(Poisoned(), planted(), settings(4), run=run)
+    assert "\n" not in str(error.value)
+    made = trainer(Poisoned(), planted(), settings(4), run=run)
+    with pytest.raises(Diverged):
+        made.fit(resume=True)
+    assert all(value.isfinite().all() for value in made.nets[0].parameters())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("options", [{"accumulate": 3}, {"precision": "bf16"}, {"clip": 0.5}, {"schedule": "step"}])
+def test_resume_is_exact_under_every_setting(tmp_path: Path, optimizer: str, options: dict):
+    training = settings(3, optimizer=optimizer, milestones=(1,), **options)
+    whole = everything(trained(Alasca(create_method("ce"), warmup=1), planted(8), training))
+    steps = 2 if "accumulate" in options else 4
+    for stop in (1, steps, steps + 1, 2 * steps + 1):
+        run = RunFolder.create(tmp_path / str(stop))
+        with pytest.raises(Stopped):
+            trained(Alasca(create_method("ce"), warmup=1), planted(8), training, run=run, stop_after=stop)
+        torch.manual_seed(99)
+        second = trainer(Alasca(create_method("ce"), warmup=1), planted(8), training, run=run)
+        second.fit(resume=True)
+        require_same(whole, everything(second), f"stopped after {stop}")
+
+
+def test_accumulation_averages_gradients():
+    """Four micro-batches of 16 take the step of one batch of 64, on a network without BatchNorm and dropout."""
+    plain = trained(create_method("ce"), planted(), Training(1, 64, lr=0.1, device="cpu"), net=lambda: LawNet(False))
+    parts = trained(create_method("ce"), planted(), settings(1, accumulate=4), net=lambda: LawNet(False))
+    for (name, first), second in zip(plain.nets[0].named_parameters(), parts.nets[0].parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_the_loop_is_plain_sgd():
+    """One epoch of the engine against torch.optim by hand, on the engine's own batches."""
+    made = trainer(create_method("ce"), planted(), settings(1), net=lambda: LawNet(False))
+    made._enter(made.stages[0], None)
+    net = LawNet(False)
+    net.load_state_dict(made.nets[0].backbone.state_dict())
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=5e-4)
+    phase = made.method.plan(made.nets, made.probe, Clock(0, 0, 1, 0, 4))[0]
+    for k, batches in enumerate(made.loader.batches(phase, (0, 0, 0))):
+        optimizer.param_groups[0]["lr"] = settings(1).lr * settings(1).lr_factor(Clock(0, 0, 1, k, 4))
+        loss = nn.functional.cross_entropy(net(batches["all"].views[0]), batches["all"].labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    made = trained(create_method("ce"), planted(), settings(1), net=lambda: LawNet(False))
+    for (name, first), second in zip(net.named_parameters(), made.nets[0].backbone.parameters(), strict=True):
+        torch.testing.assert_close(first, second, msg=name)
+
+
+def test_schedules_by_hand():
+    cosine = Training(epochs=10)
+    assert cosine.lr_factor(Clock(0, 0, 10, 0, 5)) == 1
+    assert cosine.lr_factor(Clock(0, 5, 10, 25, 5)) == pytest.approx(0.5)
+    assert cosine.lr_factor(Clock(0, 9, 10, 50, 5)) == pytest.approx(0)
+    step = Training(epochs=120, schedule="step")
+    factors = [step.lr_factor(Clock(0, epoch, 120, 0, 1)) for epoch in (0, 39, 40, 79, 80)]
+    assert factors == pytest.approx([1, 1, 0.01, 0.01, 0.0001])
+
+
+def test_metrics_are_those_of_the_run(tmp_path: Path):
+    run = RunFolder.create(tmp_path / "run")
+    made = trained(create_method("ce"), planted(16), settings(30), run=run)
+    last = run.history()[-1]
+    assert [record["epoch"] for record in run.history()] == list(range(30))
+    assert last["test_accuracy"] == last["val_accuracy"] > 50
+    prediction, data = made.trace.prediction.long(), planted(16)
+    assert last["train_accuracy"] == pytest.approx(100 * (prediction == data.train.labels).double().mean().item())
+    wrong = data.train.labels != data.truth
+    assert wrong.sum() == 16
+    assert last["memorised"] == pytest.approx(
+        100 * (prediction[wrong] == data.train.labels[wrong]).double().mean().item()
+    )
+
+
+def test_selection_on_noisy_held_out_labels_keeps_that_epoch():
+    training = settings(6, select="noisy-val", schedule="constant")
+    made = trainer(create_method("ce"), planted(8), training)
+    fitted = made.fit(resume=False)
+    accuracies = [record["val_accuracy"] for record in fitted.history]
+    assert fitted.chosen_epoch == accuracies.index(max(accuracies))
+    again = trained(create_method("ce"), planted(8), Training(**{**vars_of(training), "select": "last", "epochs": 6}))
+    assert [r["val_accuracy"] for r in again.state.history] == accuracies
+
+
+def vars_of(training: Training) -> dict:
+    from dataclasses import asdict
+
+    return asdict(training)
+
+
+def test_selection_without_held_out_samples_is_refused():
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="--val-fraction"):
+        trainer(create_method("ce"), replace(planted(), val=None), settings(1, select="noisy-val"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 0}, "epochs: 0"),
+        ({"lr": 0.0}, "lr: 0"),
+        ({"lr": float("nan")}, "lr: nan"),
+        ({"batch_size": 1}, "batch-size: 1"),
+        ({"momentum": 1.0}, "momentum"),
+        ({"optimizer": "adam"}, "optimizer: 'adam', expected one of sgd, adamw"),
+        ({"schedule": "linear"}, "schedule"),
+        ({"precision": "half"}, "precision"),
+        ({"select": "best"}, "select: 'best', expected one of last, noisy-val"),
+        ({"clip": 0.0}, "clip"),
+        ({"weight_decay": -1.0}, "weight-decay"),
+    ],
+)
+def test_settings_out_of_range_are_named(changes: dict, words: str):
+    with pytest.raises(InputError, match=words):
+        Training(**changes)
+
+
+def test_probe_covers_every_sample_in_order():
+    made, *_ = one_step(create_method("ce"))
+    probe = made.probe
+    index = probe(made.nets[0], lambda output, batch: batch.index.double())
+    assert index.tolist() == list(range(64))
+    logits = probe(made.nets[0], lambda output, batch: output.logits)
+    total = probe.reduce(made.nets[0], lambda output, batch: output.logits.sum(0))
+    torch.testing.assert_close(total, logits.sum(0))
+    assert made.nets[0].training, "the probe left another mode behind"
+    assert probe.rest is None
+    assert torch.equal(probe.labels, made.data.train.labels)
+    assert probe.holdout is not None
+    assert len(probe.holdout.index) == 64
+
+
+def test_trace_by_hand():
+    """Sample 0 is given class 0: visits predict 1, 1, 0, 2, 1; its rival is 1."""
+    trace = Trace(2)
+    for k in (1, 1, 0, 2, 1):
+        logits = torch.zeros(1, 3)
+        logits[0, k] = 2.0
+        trace.update(torch.tensor([0]), logits, torch.tensor([0]))
+    high, low = torch.tensor([2.0, 0, 0]).softmax(0)[:2].tolist()
+    assert trace.visits.tolist() == [5, 0]
+    assert trace.differing.tolist() == [4, 0]
+    assert trace.rival[0].item() == 1
+    assert trace.prediction.tolist() == [1, -1]
+    assert trace.probability[0].item() == pytest.approx(high + 4 * low)
+    assert trace.margin[0].item() == pytest.approx(2 - 8)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):
+    run = RunFolder.create(tmp_path / "run")
+    with pytest.raises(Stopped):
+        trained(create_method("ce"), planted(), settings(2), run=run, stop_after=2)
+    with pytest.raises(InputError, match="does not fit these settings") as error:
+        trainer(Alasca(create_method("ce")), planted(), settings(2), run=run).fit(resume=True)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,121 @@
+"""The house: imports run one way, nothing can execute what it reads, files stay small, public names are documented."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent / "src" / "alasca"
+FILES = sorted(ROOT.rglob("*.py"))
+
+LAYERS = [
+    {"cli", "testing"},
+    {"estimator", "integrations", "paper"},
+    {"experiment"},
+    {"audit", "engine"},
+    {"data", "networks", "methods", "runs"},
+    {"criterion", "checkpoint"},
+    {"heads", "stores"},
+    {"distributed"},
+    {"core", "functional"},
+]
+"""Rooms from top to bottom: a room imports from lower layers only, never from its own."""
+
+
+def room(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def level(name: str) -> int:
+    return next(k for k, rooms in enumerate(LAYERS) if name in rooms)
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_run_one_way(path: Path):
+    here = room(path)
+    if here == "__init__":
+        return
+    for name in imports(ast.parse(path.read_text())):
+        parts = name.split(".")
+        if parts[0] != "alasca" or len(parts) < 2 or parts[1] == "__version__":
+            continue
+        there = parts[1]
+        if there != here:
+            assert level(here) < level(there), f"{here} must not import {there}"
+        elif here == "methods" and path.name not in ("__init__.py",):
+            raise AssertionError(f"method {path.name} imports another method")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_can_execute_what_it_reads(path: Path):
+    tree = ast.parse(path.read_text())
+    for name in imports(tree):
+        assert name.split(".")[0] not in ("pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "yaml"), name
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            assert call not in ("eval", "exec", "compile", "torch.load", "np.load", "numpy.load") or (
+                call == "np.load" and "allow_pickle=False" in ast.unparse(node)
+            ), f"{path.name}:{node.lineno}: {call}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_and_functions_stay_small(path: Path):
+    text = path.read_text()
+    assert text.count("\n") <= 350, "what are the two things in this file?"
+    if "methods" in path.parts and path.name not in ("__init__.py", "alasca.py"):
+        assert text.count("\n") <= 120
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert (node.end_lineno or 0) - node.lineno < 80, f"{node.name} is too long"
+
+
+def test_median_file_is_short():
+    lengths = sorted(path.read_text().count("\n") for path in FILES)
+    assert lengths[len(lengths) // 2] < 150
+
+
+def test_public_names_are_there_and_documented():
+    import alasca
+
+    for name in alasca.__all__:
+        assert getattr(alasca, name).__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = alasca.nothing
+
+
+def test_functional_knows_shapes():
+    """Annotations of shapes hold on real calls: checked by beartype in a process of its own."""
+    import subprocess
+    import sys
+
+    code = (
+        "from jaxtyping import install_import_hook\n"
+        "with install_import_hook('alasca.functional', 'beartype.beartype'):\n"
+        "    import alasca.functional as AF\n"
+        "import torch, jaxtyping\n"
+        "z, y = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])\n"
+        "for loss in (AF.cross_entropy, AF.als): assert loss(z, y).shape == (4,)\n"
+        "assert AF.smoothed_cross_entropy(torch.stack([z, z]), y, torch.rand(4)).shape == (2, 4)\n"
+        "assert AF.smoothed_cross_entropy(torch.stack([z, z]), y, torch.rand(2, 4)).shape == (2, 4)\n"
+        "assert AF.soft_cross_entropy(z, z.softmax(1)).shape == AF.smoothness(z).shape == (4,)\n"
+        "assert AF.confidence(z, y).shape == AF.agreed_labels(y, z, (z,)).shape == (4,)\n"
+        "AF.label_smoothing(z, y, 0.1), AF.symmetric_noise(y, 0.5, 3)\n"
+        "try: AF.cross_entropy(z, y[:, None])\n"
+        "except jaxtyping.TypeCheckError: print('checked')\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stdout.strip() == "checked", found.stderr
