@@ -1,0 +1,49 @@
+"""The README's code runs as it is printed, and prints what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from alasca.methods import create_method
+from alasca.networks.small import SmallResNet
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_readme_blocks_run(capsys: pytest.CaptureFixture[str]):
+    torch.manual_seed(0)
+    labels = torch.arange(128) % 10
+    images = torch.randn(128, 1, 8, 8) + torch.randn(10, 1, 8, 8)[labels]
+    names = {"net": SmallResNet(1, 10), "images": images, "labels": labels, "epochs": 8}
+    for block in BLOCKS:
+        exec(block, names)  # noqa: S102  # the README's own code
+    assert len(BLOCKS) == 4
+    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
+    logits = names["logits"]
+    assert isinstance(logits, torch.Tensor)
+    assert (logits.argmax(1) == labels).double().mean() > 0.9
+    said = re.findall(r"print\(.*?\) +# (.*)", "\n".join(BLOCKS))
+    assert capsys.readouterr().out.splitlines() == said
+
+
+def test_contributing_shows_a_method_that_trains():
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+    from alasca import functional
+    from alasca.core import Method, Seen, Step
+    from alasca.testing import LAWS
+
+    names = {"Method": Method, "Seen": Seen, "Step": Step, "label_smoothing": functional.label_smoothing}
+    exec(block, names)  # noqa: S102  # the guide's own code
+    method = names["LabelSmoothing"]
+    assert isinstance(method, type)
+    for name in ("1 learns", "2 wrapping adds nothing", "9 says what it is"):
+        LAWS[name](method)
+    assert isinstance(method(0.2), nn.Module)
+    assert create_method("ce") is not None
