@@ -196,9 +196,9 @@ def test_probe_covers_every_sample_in_order():
 
 
 def test_trace_by_hand():
-    """Sample 0 is given class 0: visits predict 1, 1, 0, 2, 1; its rival is 1."""
+    """Sample 0 is given class 0: visits predict 1, 1, 0, 1, 2; its rival is 1."""
     trace = Trace(2)
-    for k in (1, 1, 0, 2, 1):
+    for k in (1, 1, 0, 1, 2):
         logits = torch.zeros(1, 3)
         logits[0, k] = 2.0
         trace.update(torch.tensor([0]), logits, torch.tensor([0]))
@@ -206,7 +206,7 @@ def test_trace_by_hand():
     assert trace.visits.tolist() == [5, 0]
     assert trace.differing.tolist() == [4, 0]
     assert trace.rival[0].item() == 1
-    assert trace.prediction.tolist() == [1, -1]
+    assert trace.prediction.tolist() == [2, -1]
     assert trace.probability[0].item() == pytest.approx(high + 4 * low)
     assert trace.margin[0].item() == pytest.approx(2 - 8)
 
@@ -218,3 +218,31 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="does not fit these settings") as error:
         trainer(Alasca(create_method("ce")), planted(), settings(2), run=run).fit(resume=True)
     assert "\n" not in str(error.value)
+
+
+class Drawing(Method):
+    """Notes what the default generator gives in each step and each plan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.draws: list[float] = []
+
+    def plan(self, nets, probe, clock: Clock):
+        self.draws.append(torch.rand(()).item())
+        return super().plan(nets, probe, clock) * 2
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        self.draws.append(torch.rand(()).item())
+        output = nets[0](batches["all"].views[0])
+        return Step(cross_entropy(output.logits, batches["all"].labels).mean())
+
+
+def test_every_step_and_plan_has_draws_of_its_own():
+    first, again, other = Drawing(), Drawing(), Drawing()
+    trained(first, planted(), settings(3))
+    assert len(first.draws) == 3 * (1 + 2 * 4)
+    assert len(set(first.draws)) == len(first.draws)
+    trained(again, planted(), settings(3))
+    assert again.draws == first.draws
+    trained(other, planted(), settings(3, seed=1))
+    assert not set(other.draws) & set(first.draws)

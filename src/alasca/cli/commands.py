@@ -171,6 +171,10 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
         ),
     )  # fmt: skip
+    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from alasca.core import InputError
+
+        raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
     folder = out or new_folder("train")
     from alasca.cli.outcome import carry_out
 

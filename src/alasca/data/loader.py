@@ -10,7 +10,7 @@ from torch import Tensor
 from alasca.core import Batch, Phase, Stream
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold, generator, uniform
-from alasca.distributed import share
+from alasca.distributed import share, world
 
 
 class Loader:
@@ -67,7 +67,9 @@ class Loader:
         count, size = len(self._index(stream)), stream.batch or self.batch_size
         if not count:
             raise ValueError("a stream without samples: a method's plan must leave it out")
-        return (size, count // size) if count >= size else (count, 1)
+        if count >= size:
+            return size, count // size
+        return max(count - count % world()[1], 1), 1
 
     def _batch(self, stream: Stream, rows: Tensor, seed: int, found: dict[str, Batch]) -> Batch:
         device = self.samples.labels.device

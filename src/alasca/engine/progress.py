@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,9 @@ class Progress:
 
     @staticmethod
     def for_terminal() -> Progress:
-        """A bar where stdout is a terminal, lines elsewhere."""
+        """A bar where stdout is a terminal, lines elsewhere; nothing in processes other than the first."""
+        if os.environ.get("RANK", "0") != "0":
+            return Progress()
         return BarProgress() if sys.stdout.isatty() else LineProgress()
 
 

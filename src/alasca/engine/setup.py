@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from alasca.core import InputError, Method, Problem
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold
+from alasca.distributed import share
 from alasca.engine.settings import Training
 from alasca.heads import Network
 
@@ -47,8 +48,10 @@ def check_data(method: Method, data: Data, training: Training) -> None:
     """Refuse what can be known to fail before anything is made.
 
     Raises:
-        InputError: no held-out samples to select on, or whole numbers for a method that blends inputs.
+        InputError: a batch that does not divide by the processes, no held-out samples to select on, or whole
+            numbers for a method that blends inputs.
     """
+    share(training.batch_size)
     if training.select == "noisy-val" and data.val is None:
         raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
     if method.mixes and data.train.inputs.dtype == torch.int64:

@@ -256,7 +256,7 @@ def with_rest(phase: Phase, probe: Probe) -> Phase:
     if any(index is None for index in indices):
         return phase
     used = torch.cat([index for index in indices if index is not None])
-    left = probe.index[~torch.isin(probe.index, used)]
+    left = probe.index[~torch.isin(probe.index, used.to(probe.index.device))]
     if not len(left):
         return phase
     return phase._replace(streams={**phase.streams, "rest": Stream(left)}, observe=(*phase.observe, "rest"))
