@@ -84,6 +84,9 @@ def law_7_ranks_agree() -> None:
     for name in first["digests"]:
         assert len(first["digests"][name]) >= 8, f"{name}: no steps"
         assert first["digests"][name] == second["digests"][name], f"{name}: processes differ"
+    for result in (first, second):
+        assert result["probed"] == list(range(SAMPLES)), "the probe lost samples"
+        assert result["reduced"] == sum(range(SAMPLES)), "the probe's sum lost samples"
     alone = parameters_of(trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False)))
     for name, value in alone.items():
         torch.testing.assert_close(torch.tensor(first["ce"][name]), value, rtol=1e-5, atol=1e-5)
@@ -106,6 +109,8 @@ def worker(folder: Path) -> None:
         found["digests"][name] = digests.found
     ce = trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False))
     found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
+    found["probed"] = ce.probe(ce.nets[0], lambda output, batch: batch.index.double()).tolist()
+    found["reduced"] = float(ce.probe.reduce(ce.nets[0], lambda output, batch: batch.index.sum()))
     shares = rank_shares()
     assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
     (folder / f"{rank}.json").write_text(json.dumps(found))
