@@ -28,7 +28,11 @@ RUN = Group("Run", sort_key=4)
 
 
 def new_folder(kind: str) -> Path:
-    """A fresh name under ``runs/``."""
+    """A fresh name under ``runs/``; processes under torchrun could not agree on one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from alasca.core import InputError
+
+        raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
     stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, k = stem, 1
     while name.exists():
@@ -171,10 +175,6 @@ def train(
             checkpoint_seconds=checkpoint_seconds,
         ),
     )  # fmt: skip
-    if out is None and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from alasca.core import InputError
-
-        raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
     folder = out or new_folder("train")
     from alasca.cli.outcome import carry_out
 
