@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from alasca.cli import main
+from alasca.engine import Stopped
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
 
@@ -78,6 +79,8 @@ MISTAKES = [
     (["train", "--set", "alasca.momentumm=0.9"], "did you mean 'momentum'"),
     (["train", "--set", "alasca.momentum=3"], "momentum: 3"),
     (["train", "--set", "alasca.momentum=fast"], "momentum: 'fast', expected a number"),
+    (["train", "--set", "alasca.momentum=[0.7]"], "momentum: (0.7,)"),
+    (["train", "--set", "alasca.rest=yes"], "rest: 'yes', expected true or false"),
     (["train", "--set", "momentum"], "expected name=value"),
     (["train", "--set", "q=0.7"], "ce has no such option"),
     (["train", "--no-alasca", "--set", "alasca.momentum=0.5"], "leave out --no-alasca"),
@@ -228,3 +231,22 @@ def test_demo_on_a_small_budget(tmp_path: Path, capsys, monkeypatch):
     assert {entry.name for entry in folder.iterdir()} == {"ce-seed0", "alasca-seed0", "report.html"}
     assert "alasca train --data folder:PHOTOS" in out
     assert "AUROC" in out
+
+
+def test_options_may_be_true_or_false_in_any_case(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("train", "--set", "alasca.rest=False", *FAST, "--out", "r", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert json.loads(Path("r/run.json").read_text())["settings"]["options"] == {"alasca.rest": False}
+
+
+def test_a_demo_that_stops_is_one_line(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def stopped(settings, out, progress):
+        raise Stopped("stopped in epoch 1 after step 2", 2)
+
+    monkeypatch.setattr("alasca.experiment.train", stopped)
+    code, _, err = run("demo", "--seeds", "1", "--epochs", "1", "--out", "d", capsys=capsys)
+    assert code == 130
+    assert err == "stopped in epoch 1 after step 2. Continue it with: alasca resume d/ce-seed0\n"

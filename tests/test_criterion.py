@@ -253,3 +253,11 @@ def test_own_loop_with_a_torchvision_resnet():
     accuracy, ratio = own_loop(torchvision.models.resnet18(num_classes=3), x, labels, 3, 6, 1e-3)
     assert accuracy > 0.9
     assert ratio < 0.7
+
+
+def test_the_index_may_be_of_any_whole_type():
+    output, labels = output_of(), torch.tensor([0, 2, 1, 1])
+    criteria = AlascaLoss(8, 3), AlascaLoss(8, 3)
+    first = criteria[0](output, labels, torch.tensor([3, 0, 7, 5]), 0)
+    second = criteria[1](output, labels, torch.tensor([3, 0, 7, 5], dtype=torch.int32), 0)
+    assert torch.equal(first, second)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -271,3 +272,30 @@ def test_wrong_folders_name_the_file(tmp_path: Path):
             load_source(spec, 8)
     with pytest.raises(InputError, match="1 class"):
         load_source(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", 8)
+
+
+def test_held_out_samples_leave_one_of_every_class():
+    labels = torch.tensor([0] * 50 + [1, 2])
+    held = balanced_part(labels, 10, 0, "val", leave=1)
+    assert set(labels[held].tolist()) == {0}
+    assert set(labels[balanced_part(labels, 10, 0)].tolist()) == {0, 1, 2}
+
+
+def test_file_names_that_are_no_utf8_are_named_in_ascii(tmp_path: Path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for k in range(2):
+            Image.fromarray(np.full((8, 8, 3), 40 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
+    os.rename(tmp_path / "b" / "1.png", os.fsencode(tmp_path / "b") + b"/\xff1.png")
+    source = load_source(f"folder:{tmp_path}", 8)
+    assert source.ids[-1] == "b/\\xff1.png"
+    "".join(source.ids).encode()
+
+
+def test_whole_numbers_as_floats_are_labels(tmp_path: Path):
+    np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).normal(size=(6, 2)), y=np.array([0.0, 1, 2, 0, 1, 2]))
+    assert load_source(f"npz:{tmp_path / 't.npz'}").labels.tolist() == [0, 1, 2, 0, 1, 2]
+    for bad in (np.nan, np.inf, 0.5):
+        np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.array([0.0, 1, bad]))
+        with pytest.raises(InputError, match="expected whole numbers or strings"):
+            load_source(f"npz:{tmp_path / 't.npz'}")

@@ -50,6 +50,12 @@ def test_processes_must_agree_on_folder_and_batch(tmp_path: Path):
     done = torchrun(*TRAIN, "--batch-size", "33", "--out", str(tmp_path / "run"))
     assert "batch size 33 does not divide by 2 processes" in done.stderr
     assert not (tmp_path / "run").exists()
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine").write_text("kept")
+    done = torchrun(*TRAIN, "--out", str(tmp_path / "run"))
+    assert "run exists already (it is not empty)" in done.stderr
+    assert "process 0 stopped; see its message" in done.stderr
+    assert "Traceback" not in done.stderr.split("torch/distributed")[0]
 
 
 def test_alone_nothing_is_gathered():

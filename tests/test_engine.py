@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,15 @@ import torch
 from torch import nn
 
 from alasca import Alasca, InputError, create_method
-from alasca.core import Clock, Method, Seen, Step
+from alasca.checkpoint import read_tensors
+from alasca.core import Clock, Method, Seen, Step, backbone, network
+from alasca.distributed import first_alone
 from alasca.engine import Diverged, Progress, Stopped, Training
+from alasca.engine.settings import resolve_device
+from alasca.engine.setup import seed_generators
 from alasca.engine.trace import Trace
 from alasca.functional import cross_entropy
+from alasca.heads import Network
 from alasca.runs import RunFolder
 from alasca.testing import LawNet, everything, one_step, planted, require_same, settings, trained, trainer
 
@@ -246,3 +252,137 @@ def test_every_step_and_plan_has_draws_of_its_own():
     assert again.draws == first.draws
     trained(other, planted(), settings(3, seed=1))
     assert not set(other.draws) & set(first.draws)
+
+
+class PoisonedGradient(Method):
+    """A sound loss whose gradient is NaN at the tenth step, the last but two of the run."""
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        loss = cross_entropy(output.logits, batches["all"].labels).mean()
+        if clock.step == 9:
+            zero = output.logits.sum() * 0
+            loss = loss + (zero.sqrt() * 0).nan_to_num()  # d sqrt(0) is infinite, times zero
+        return Step(loss, (Seen(0, output, batches["all"]),))
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1e9])
+def test_a_gradient_that_is_no_number_is_never_saved(tmp_path: Path, seconds: float):
+    run = RunFolder.create(tmp_path / "run")
+    training = replace(settings(4), checkpoint_seconds=seconds)
+    with pytest.raises(Diverged, match="is not finite at epoch 3"):
+        trained(PoisonedGradient(), planted(), training, run=run)
+    for entry in run.checkpoints.iterdir():
+        assert all(
+            value.isfinite().all()
+            for value in read_tensors(entry / "tensors.safetensors").values()
+            if value.is_floating_point()
+        )
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_from_the_start(tmp_path: Path):
+    run = RunFolder.create(tmp_path / "run")
+    whole = everything(trained(create_method("ce"), planted(), settings(1)))
+    made = trainer(create_method("ce"), planted(), settings(1), run=run)
+    made.fit(resume=True)
+    require_same(whole, everything(made), "resumed from nothing")
+
+
+class Counting(Method):
+    """Notes the steps an epoch that its clock tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, int]] = []
+
+    def plan(self, nets, probe, clock: Clock):
+        self.told.append(("plan", clock.steps_per_epoch))
+        assert probe.index.device == probe.labels.device
+        return super().plan(nets, probe, clock)
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        self.told.append(("step", clock.steps_per_epoch))
+        return Step(cross_entropy(nets[0](batches["all"].views[0]).logits, batches["all"].labels).mean())
+
+    def end_stage(self, nets, probe, clock: Clock) -> None:
+        self.told.append(("end", clock.steps_per_epoch))
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 4), (3, 2)])
+def test_the_clock_tells_the_steps_of_an_epoch_everywhere(accumulate: int, steps: int):
+    method = Counting()
+    trained(method, planted(), settings(1, accumulate=accumulate))
+    assert {name for name, _ in method.told} == {"plan", "step", "end"}
+    assert {count for _, count in method.told} == {steps}
+
+
+def test_only_the_devices_that_are_there(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    assert resolve_device("cuda:1") == torch.device("cuda", 1) == resolve_device("cuda")
+    with pytest.raises(InputError, match="'cuda:7', but this machine's last is cuda:1"):
+        resolve_device("cuda:7")
+
+
+def test_the_training_devices_generator_is_seeded_not_the_current_ones(monkeypatch: pytest.MonkeyPatch):
+    seeded = []
+    current = [0]
+
+    class On:
+        def __init__(self, device: torch.device) -> None:
+            self.index = device.index
+
+        def __enter__(self) -> None:
+            current.append(self.index)
+
+        def __exit__(self, *_: object) -> None:
+            current.pop()
+
+    monkeypatch.setattr(torch.cuda, "device", On)
+    monkeypatch.setattr(torch.cuda, "manual_seed", lambda seed: seeded.append((current[-1], seed)))
+    seed_generators(torch.device("cuda", 1), 5)
+    assert seeded == [(1, 5)]
+    assert torch.default_generator.initial_seed() == 5
+
+
+class Trunk(nn.Module):
+    """A network whose own parts are called backbone and module."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1))
+        self.module = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.module(self.backbone(x).mean((2, 3)))
+
+
+def test_a_networks_own_backbone_is_one_of_its_parts():
+    net = Trunk()
+    assert backbone(net) is network(net) is net
+    wrapped = Network(net, example=torch.zeros(2, 3, 8, 8))
+    assert backbone(wrapped) is net
+    assert network(wrapped) is wrapped
+    made = trained(create_method("ce"), planted(), settings(1), net=Trunk)
+    assert any(name.startswith("module") for name in made.nets[0].backbone.state_dict())
+
+
+def test_a_batch_needs_two_rows_in_every_process(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alasca.engine.setup.world", lambda: (0, 16))
+    with pytest.raises(InputError, match="1 samples of a batch for each of 16 processes"):
+        trainer(create_method("ce"), planted(), settings(1))
+
+
+def test_one_process_in_trouble_stops_all(monkeypatch: pytest.MonkeyPatch):
+    for rank in (0, 1):
+        monkeypatch.setattr("alasca.distributed.world", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr("alasca.distributed.any_rank", lambda flag, device: True)  # as process 0 tells it
+
+        def enter() -> None:
+            with first_alone() as first:
+                if first:
+                    raise InputError("out: taken")
+
+        with pytest.raises(InputError, match="out: taken" if rank == 0 else "process 0 stopped"):
+            enter()

@@ -320,3 +320,57 @@ def test_half_precision_is_raised():
     half, single = output.rows(slice(0, 2)), output.detach()
     assert half.aux[1].shape == (2, 10)
     assert not single.aux[0].requires_grad
+
+
+def test_fused_optimisers_are_not_warned_about():
+    """They write parameters without moving their version."""
+    net = SubClassifiers(picture_net(), num_classes=10, example=torch.zeros(2, 3, 8, 8))
+    optimizer = torch.optim.SGD(net.parameters(), 0.1, fused=True)
+    x = torch.randn(4, 3, 8, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(51):
+            torch.autograd.backward(net(x).aux[0].sum())
+            optimizer.step()
+
+
+def test_dropout_in_place_is_taken_for_what_it_does_in_training():
+    """A dry run in eval mode cannot see it."""
+
+    class Dropping(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.drop, self.last = nn.Linear(4, 16), nn.Dropout(0.5, inplace=True), nn.Linear(16, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(self.drop(self.first(x)))
+
+    torch.manual_seed(0)
+    net = SubClassifiers(Dropping(), "first", 3, torch.zeros(2, 4), head="linear")
+    x = torch.randn(64, 4)
+    output = net(x)
+    torch.testing.assert_close(output.aux_features[0], net.backbone.first(x))
+    torch.autograd.backward(output.logits.sum() + output.aux[0].sum())
+
+
+def test_arguments_by_position_names_and_mappings():
+    from collections import UserDict
+
+    net = Encoder()
+    tokens = torch.randint(20, (4, 7))
+    wrapped = SubClassifiers(net, "encoder.layers.1", 3, UserDict(tokens=tokens))
+    assert wrapped.places == ["encoder.layers.1"]
+    assert wrapped(tokens=tokens).aux[0].shape == (4, 3)
+    assert SubClassifiers(Encoder(), example=tokens).num_classes == 3
+    with pytest.raises(ValueError, match="example: missing"):
+        SubClassifiers(Encoder(), num_classes=3)
+
+
+@pytest.mark.parametrize("head", ["bottleneck", "pooled"])
+def test_a_batch_of_one_row_goes_through(head: str):
+    for make, example in ((picture_net, torch.randn(2, 3, 8, 8)), (lambda: Perceptron(6, 3), torch.randn(2, 6))):
+        net = SubClassifiers(make(), example=example, head=head)
+        for module in net.backbone.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()  # the network's own is its own affair
+        assert all(logits.isfinite().all() for logits in net(example[:1]).aux)

@@ -185,7 +185,11 @@ def test_wrapping_twice_or_a_method_with_branches_is_refused():
         ({"head": "big"}, "head: 'big', expected one of bottleneck, pooled, linear"),
         ({"on": "both"}, "on: 'both'"),
         ({"predict": "all"}, "predict: 'all'"),
-        ({"momentum": "fast"}, "option"),
+        ({"momentum": "fast"}, "momentum: 'fast', expected a number or"),
+        ({"momentum": (0.7,)}, "momentum: "),
+        ({"rest": "False"}, "rest: 'False', expected true or false"),
+        ({"warmup": 2.5}, "warmup: 2.5, expected a whole number or none"),
+        ({"aux_weight": float("nan")}, "aux_weight: nan"),
     ],
 )
 def test_wrong_options_are_one_line(options: dict, words: str):
@@ -235,3 +239,49 @@ def test_runs_repeat_bit_for_bit():
     require_same(everything(first), everything(second), "two runs of one seed")
     other = trained(Alasca(create_method("ce"), warmup=1), planted(8), settings(3, seed=1))
     assert not torch.equal(next(first.nets[0].parameters()), next(other.nets[0].parameters()))
+
+
+class Reversed(Method):
+    """Mixes; reports what it saw in another order than its streams'."""
+
+    mixes = True
+
+    def plan(self, nets, probe, clock: Clock) -> list[Phase]:
+        return [Phase((0,), {"a": Stream(probe.index[:32]), "b": Stream(probe.index[32:])})]
+
+    def step(self, nets, batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+        outputs = {name: nets[0](batch.views[0]) for name, batch in batches.items()}
+        loss = sum(AF.cross_entropy(outputs[name].logits, batches[name].labels).mean() for name in batches)
+        rows = torch.arange(32)
+        mixed = Mixed(0, outputs["a"].aux, rows[:16], rows[:16], torch.ones(16))
+        return Step(loss, tuple(Seen(0, outputs[name], batches[name]) for name in ("b", "a")), (mixed,))
+
+
+def test_plain_penalties_pair_pictures_with_their_own_targets():
+    method = Alasca(Reversed(), on="plain", warmup=None)
+    made, phase, batches, clock = one_step(method)
+    step = method.step(made.nets, batches, phase, clock)
+    expected = []
+    made.nets[0].train()
+    for name in ("b", "a"):
+        batch = batches[name]
+        gamma = AF.confidence(stores(method)[0].read(batch.index), batch.labels)
+        aux = made.nets[0](batch.views[0]).aux
+        expected.append(sum(AF.smoothed_cross_entropy(q, batch.labels, gamma) for q in aux))
+    torch.testing.assert_close(step.log["aux_loss"], torch.cat(expected).mean().detach(), rtol=0.005, atol=0)
+
+
+class Nearly(Method):
+    """Learns from all samples but one."""
+
+    def plan(self, nets, probe, clock: Clock) -> list[Phase]:
+        return [Phase((0,), {"all": Stream(probe.index[1:])})]
+
+    def step(self, nets, batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        return Step(AF.cross_entropy(output.logits, batches["all"].labels).mean(), (Seen(0, output, batches["all"]),))
+
+
+def test_a_rest_of_one_sample_makes_no_batch():
+    _, phase, _, _ = one_step(Alasca(Nearly(), rest=True))
+    assert not phase.observe

@@ -93,8 +93,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any])
     Written into a temporary folder, synced, then renamed, so that a kill at any moment leaves whole ones only.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = [int(entry.name) for entry in folder.iterdir() if entry.name.isdigit()]
-    number = max(numbers, default=0) + 1
+    number = max(numbers(folder), default=0) + 1
     temporary = folder / f".{number:08d}.tmp"
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
@@ -112,14 +111,19 @@ def save(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any])
     return final
 
 
+def numbers(folder: Path) -> list[int]:
+    """Numbers of the checkpoints in `folder`, the newest first."""
+    return sorted((int(entry.name) for entry in folder.glob("*") if entry.name.isdigit()), reverse=True)
+
+
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The newest whole checkpoint in `folder`; a damaged one is named in a warning and the one before is used.
 
     Raises:
         InputError: there is none that is whole.
     """
-    numbers = sorted((int(entry.name) for entry in folder.glob("*") if entry.name.isdigit()), reverse=True)
-    for number in numbers:
+    kept = numbers(folder)
+    for number in kept:
         entry = folder / f"{number:08d}"
         try:
             manifest = read_json(entry / MANIFEST)
@@ -129,4 +133,4 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return read_tensors(entry / TENSORS), read_json(entry / VALUES)
         except (InputError, OSError) as error:
             warnings.warn(f"checkpoint {entry.name} is damaged ({error}); using the one before", stacklevel=2)
-    raise InputError(f"{folder} holds no whole checkpoint" + (f" (damaged: {len(numbers)})" if numbers else ""))
+    raise InputError(f"{folder} holds no whole checkpoint" + (f" (damaged: {len(kept)})" if kept else ""))

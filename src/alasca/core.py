@@ -27,6 +27,7 @@ from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 class InputError(ValueError):
@@ -155,7 +156,10 @@ class Stage(NamedTuple):
 
 
 class Clock(NamedTuple):
-    """Where training stands. `epoch` counts from 0 in its stage; `step` counts optimiser steps of the stage."""
+    """Where training stands. `epoch` counts from 0 in its stage; `step` counts optimiser steps of the stage.
+
+    `steps_per_epoch` counts those of the epoch's phases; in `plan` and `end_stage`, those of one pass over the pool.
+    """
 
     stage: int
     epoch: int
@@ -248,23 +252,28 @@ class Method(nn.Module):
         return torch.stack([net(inputs).logits for net in nets]).mean(0)
 
 
+class Wrapper(nn.Module):
+    """Holds a user's network as `backbone`, so that `core.backbone` can tell it from a network's own parts."""
+
+    backbone: nn.Module
+
+
 def backbone(net: nn.Module) -> nn.Module:
     """The plain network inside DDP, compile and Network wrappers.
 
     >>> backbone(nn.Linear(2, 2))
     Linear(in_features=2, out_features=2, bias=True)
     """
-    for name in ("module", "_orig_mod", "backbone"):
-        inner = getattr(net, name, None)
-        if isinstance(inner, nn.Module):
-            return backbone(inner)
-    return net
+    inner = network(net)
+    return network(inner.backbone) if isinstance(inner, Wrapper) else inner
 
 
 def network(net: nn.Module) -> nn.Module:
     """The network inside DDP and compile wrappers, with its sub-classifiers."""
-    for name in ("module", "_orig_mod"):
-        inner = getattr(net, name, None)
-        if isinstance(inner, nn.Module):
-            return network(inner)
-    return net
+    while True:
+        if isinstance(net, DistributedDataParallel):
+            net = net.module
+        elif (compiled := net._modules.get("_orig_mod")) is not None:
+            net = compiled
+        else:
+            return net

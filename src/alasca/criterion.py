@@ -120,7 +120,7 @@ def check_objective(
     """Raise `ValueError` naming the option that is out of range."""
     check_momentum(momentum)
     check_ramp(ramp)
-    if temperature <= 0:
+    if not temperature > 0:
         raise ValueError(f"temperature: {temperature}, expected above 0")
     if warmup is not None and warmup < 0:
         raise ValueError(f"warmup: {warmup}, expected None or at least 0")
@@ -180,7 +180,7 @@ class AlascaLoss(nn.Module):
         super().__init__()
         if num_classes < 2:
             raise ValueError(f"num_classes: {num_classes}, expected at least 2")
-        if aux_weight < 0:
+        if not aux_weight >= 0:
             raise ValueError(f"aux_weight: {aux_weight}, expected at least 0")
         self.num_classes = num_classes
         self.aux_weight = aux_weight
@@ -211,6 +211,7 @@ class AlascaLoss(nn.Module):
             raise ValueError("output: no sub-classifiers' logits; wrap the network in SubClassifiers, in train() mode")
         if not self._checked:
             self._check(logits, labels, index)
+        index = index.to(logits.device, torch.int64)
         self.objective.observe(output, index, epoch)
         targets = self.objective.targets(output, labels, index, epoch)
         auxiliary = self.objective.loss(output.aux, targets).mean()

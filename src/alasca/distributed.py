@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 import torch
 import torch.distributed as dist
@@ -24,7 +26,7 @@ def join() -> bool:
         return False
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return True
 
 
@@ -55,6 +57,25 @@ def any_rank(flag: bool, device: torch.device) -> bool:
     if world()[1] == 1:
         return flag
     return bool(sum_over_ranks(torch.tensor(float(flag), device=device)).item())
+
+
+@contextlib.contextmanager
+def first_alone() -> Iterator[bool]:
+    """Only the first process acts in the block (True), the others wait; where it fails, every process stops.
+
+    Raises:
+        InputError: in the other processes, when the first one raised.
+    """
+    error: BaseException | None = None
+    try:
+        yield world()[0] == 0
+    except Exception as raised:
+        error = raised
+    failed = any_rank(error is not None, torch.device("cpu"))
+    if error is not None:
+        raise error
+    if failed:
+        raise InputError("process 0 stopped; see its message")
 
 
 def barrier() -> None:

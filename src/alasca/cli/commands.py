@@ -70,9 +70,9 @@ def demo(
     Example: alasca demo
     """
     from alasca.audit.report import write_report
-    from alasca.cli.outcome import show_table
+    from alasca.cli.outcome import ended_early, show_table
     from alasca.core import InputError
-    from alasca.engine import Progress, Training
+    from alasca.engine import Diverged, Progress, Stopped, Training
     from alasca.experiment import Settings, prepare, train
 
     if seeds < 1:
@@ -91,7 +91,10 @@ def demo(
     for number, settings in enumerate(plans, 1):
         name = f"{'alasca' if settings.alasca else 'ce'}-seed{settings.training.seed}"
         print(f"run {number}/{len(plans)}: {settings.title}, seed {settings.training.seed}", flush=True)
-        runs.append(train(settings, folder / name, Progress.for_terminal()))
+        try:
+            runs.append(train(settings, folder / name, Progress.for_terminal()))
+        except (Stopped, Diverged) as end:
+            return ended_early(folder / name, end)
     report = write_report(runs, folder / "report.html")
     print()
     show_table(runs)

@@ -21,15 +21,20 @@ def carry_out(folder: Path, work: Callable[[], RunFolder]) -> int:
         if world()[0] == 0:
             tell(run)
         return ENDED
-    except Stopped as stopped:
-        print(f"{stopped}. Continue it with: alasca resume {folder}", file=sys.stderr)
-        return 128 + stopped.signal if stopped.signal else INTERRUPTED
-    except Diverged as diverged:
-        print(f"alasca: {diverged}", file=sys.stderr)
-        return FAILED
+    except (Stopped, Diverged) as end:
+        return ended_early(folder, end)
     finally:
         if joined:
             leave()
+
+
+def ended_early(folder: Path, end: Stopped | Diverged) -> int:
+    """Say why training stopped and what to type next; the exit code."""
+    if isinstance(end, Diverged):
+        print(f"alasca: {end}", file=sys.stderr)
+        return FAILED
+    print(f"{end}. Continue it with: alasca resume {folder}", file=sys.stderr)
+    return 128 + end.signal if end.signal else INTERRUPTED
 
 
 def tell(run: RunFolder) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,6 +47,7 @@ class Loader:
             start: steps to leave out; the rest is as it would have been.
         """
         orders: dict[tuple[str, int], Tensor] = {}
+        phase = phase._replace(streams={name: self._held(stream) for name, stream in phase.streams.items()})
         for step in range(start, self.steps(phase)):
             found: dict[str, Batch] = {}
             for name, stream in phase.streams.items():
@@ -59,8 +61,13 @@ class Loader:
                 found[name] = self._batch(stream, rows, seed, found)
             yield found
 
+    def _held(self, stream: Stream) -> Stream:
+        """The same stream with its index and weights where orders are drawn, so that no step waits for a device."""
+        weight = None if stream.weight is None else stream.weight.cpu()
+        return replace(stream, index=self._index(stream).cpu(), weight=weight)
+
     def _index(self, stream: Stream) -> Tensor:
-        return self.pool if stream.index is None else stream.index.cpu()
+        return self.pool if stream.index is None else stream.index
 
     def _passes(self, stream: Stream) -> tuple[int, int]:
         """Batch size and steps of one pass over a stream."""
@@ -74,7 +81,7 @@ class Loader:
     def _batch(self, stream: Stream, rows: Tensor, seed: int, found: dict[str, Batch]) -> Batch:
         device = self.samples.labels.device
         index = self._index(stream)[rows].to(device)
-        weight = torch.ones(len(rows)) if stream.weight is None else stream.weight.cpu()[rows]
+        weight = torch.ones(len(rows)) if stream.weight is None else stream.weight[rows]
         if stream.follows is not None:
             index = self._partners(self._index(stream).to(device), found[stream.follows], fold(seed, "partner"))
             weight = torch.ones(len(index))

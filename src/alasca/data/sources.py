@@ -111,10 +111,17 @@ def class_names(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> tuple
         return tuple(str(name) for name in arrays["classes"].tolist())
     if any(values.dtype.kind in "US" for values in labels):
         return tuple(sorted({str(value) for values in labels for value in values.tolist()}))
-    top = max((int(values.max()) for values in labels if values.size and values.dtype.kind in "iu"), default=-1)
+    top = max((int(values.max()) for values in labels if values.size and is_whole(values)), default=-1)
     if top >= 100_000:
         raise InputError(f"data: {path}: label {top} is too large for a class number; expected 0 to K - 1")
     return tuple(str(k) for k in range(top + 1))
+
+
+def is_whole(array: np.ndarray) -> bool:
+    """Whether an array holds whole numbers, of whatever type."""
+    if array.dtype.kind != "f":
+        return array.dtype.kind in "iu"
+    return bool(np.isfinite(array).all() and (array == np.round(array)).all())
 
 
 def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
@@ -152,7 +159,7 @@ def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tup
                 f"data: {path}: {name} row {unknown[0]}: class {str(array[unknown[0]])!r} is not in classes"
             )
         return torch.tensor([position[str(label)] for label in array.tolist()])
-    if array.dtype.kind == "f" and np.isfinite(array).all() and (array == np.round(array)).all():
+    if is_whole(array):
         array = array.astype(np.int64)
     if array.dtype.kind not in "iu":
         raise InputError(f"data: {path}: {name} is {array.dtype}; expected whole numbers or strings")
@@ -186,7 +193,8 @@ def folder(argument: str, image_size: int) -> Source:
             raise InputError(f"data: {root / 'test' / unknown[0]}: no class of that name under {train}")
         test_inputs, test_labels, _ = read_pictures(root / "test", classes, image_size)
     return Source(
-        inputs, labels, ids, classes, test_inputs, test_labels, shift=max(1, image_size // 8), flip=True
+        inputs, labels, ids, tuple(map(printable, classes)), test_inputs, test_labels, shift=max(1, image_size // 8),
+        flip=True,
     )  # fmt: skip
 
 
@@ -211,7 +219,12 @@ def read_pictures(root: Path, classes: tuple[str, ...], size: int) -> tuple[Tens
             raise InputError(f"data: {file} can't be read as a picture ({error}); mend or remove it") from error
         inputs[row] = torch.from_numpy(array.copy()).permute(2, 0, 1)
     labels = torch.tensor([k for _, k in files])
-    return inputs, labels, tuple(file.relative_to(root).as_posix() for file, _ in files)
+    return inputs, labels, tuple(printable(file.relative_to(root).as_posix()) for file, _ in files)
+
+
+def printable(name: str) -> str:
+    """A file name whose bytes are no UTF-8, with those bytes as ``\\xNN``, so that any table can hold it."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 SOURCES: dict[str, Callable[[str, int], Source]] = {"digits": digits, "npz": npz, "folder": folder}

@@ -8,13 +8,14 @@ from torch import Tensor
 from alasca.data.seeds import generator
 
 
-def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part") -> Tensor:
+def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part", leave: int = 0) -> Tensor:
     """Positions of `count` samples in which classes have their shares of the whole, as nearly as whole numbers allow.
 
     Args:
         labels: ``[N]``, on the CPU.
         count: how many, at most N.
         seed: of the draw; `name` makes draws of one seed independent.
+        leave: samples of each class that stay out, even if fewer than `count` are found.
 
     Returns:
         Sorted positions ``[count]``; every class that has a sample keeps one where `count` allows it.
@@ -34,5 +35,6 @@ def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part") -> 
     for k in missing if count >= int((sizes > 0).sum()) else ():
         whole[int(whole.argmax())] -= 1
         whole[k] = 1
+    whole = whole.minimum((sizes - leave).clamp(min=0))
     taken = [order[labels[order] == k][:size] for k, size in enumerate(whole.tolist())]
     return torch.cat(taken).sort().values

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alasca import checkpoint
-from alasca.core import Batch, Clock, Method, Phase, Stage, Step, backbone, network
+from alasca.core import Batch, Clock, Method, Phase, Stage, Stream, backbone, network
 from alasca.data.loader import Loader
 from alasca.data.seeds import fold
 from alasca.data.splits import balanced_part
@@ -21,23 +21,10 @@ from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ra
 from alasca.engine.metrics import add_step, means, training_accuracies
 from alasca.engine.probe import SampleProbe, accuracy
 from alasca.engine.progress import Progress
-from alasca.engine.settings import (
-    PRECISIONS,
-    Training,
-    make_optimizer,
-    resolve_device,
-)
+from alasca.engine.settings import PRECISIONS, Training, make_optimizer, resolve_device
 from alasca.engine.setup import Data, attach_networks, check_data, seed_generators
-from alasca.engine.state import (
-    Position,
-    Progressing,
-    Trained,
-    load_networks,
-    network_tensors,
-    pack,
-    unpack,
-)
-from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals
+from alasca.engine.state import Position, Progressing, Trained, load_networks, network_tensors, pack, unpack
+from alasca.engine.stopping import Diverged, FiniteWatch, Stopped, StopRequest, stop_on_signals
 from alasca.engine.trace import Trace
 from alasca.heads import Network
 from alasca.runs import RunFolder
@@ -103,14 +90,14 @@ class Trainer:
         self.trace = Trace(len(data.train)).to(self.device)
         self.state = Progressing()
         self.stages = method.stages(training.epochs)
-        self.finite = torch.ones((), dtype=torch.bool, device=self.device)
+        self.watch = FiniteWatch(self.device)
         self.saved = time.monotonic()
 
     def fit(self, resume: bool = False) -> Fitted:
         """All stages, epochs, phases and steps, from wherever the run stands.
 
         Args:
-            resume: go on from the newest whole checkpoint of the run.
+            resume: go on from the newest whole checkpoint of the run; from the start where it has none yet.
 
         Raises:
             Stopped: SIGINT, SIGTERM or `stop_after`; a checkpoint was written.
@@ -129,7 +116,7 @@ class Trainer:
                     restored = None
                     while where.epoch < stage.epochs:
                         self._epoch(stage, stop)
-                    self.method.end_stage(self.nets, self.probe, self._clock(stage, 1))
+                    self.method.end_stage(self.nets, self.probe, self._clock(stage, self._pass_steps()))
                     self.state.position = where = Position(where.stage + 1)
         finally:
             self.progress.end()
@@ -145,7 +132,7 @@ class Trainer:
             self._seed("plan")
             for net in self.nets:
                 broadcast_buffers(net)
-            state.phases = self.method.plan(self.nets, self.probe, self._clock(stage, 1))
+            state.phases = self.method.plan(self.nets, self.probe, self._clock(stage, self._pass_steps()))
         while where.phase < len(state.phases):
             self._phase(stage, state.phases, stop)
             where.phase, where.step = where.phase + 1, 0
@@ -182,7 +169,9 @@ class Trainer:
             if isinstance(net, DistributedDataParallel):
                 net.require_backward_grad_sync = updates
         step = self.method.step(self.nets, batches, phase, clock)
-        self._watch(step)
+        self.watch.see(step.loss)
+        if self.device.type == "cpu" and world()[1] == 1:  # a look is free here; elsewhere where one is due anyway
+            self._require_finite(networks=False)
         torch.autograd.backward(self.scaler.scale(step.loss / parts))
         add_step(self.state.sums, step, self.device)
         for seen in step.seen:
@@ -204,21 +193,15 @@ class Trainer:
         if self.scaler.get_scale() >= before:  # else the step was skipped for a gradient that overflowed
             self.method.on_updated(self.nets, phase, clock)
 
-    def _watch(self, step: Step) -> None:
-        """Stop on a loss that is no number; on a CPU at once, elsewhere where a look is due anyway."""
-        if step.loss.dim():
-            raise RuntimeError(f"{type(self.method).__name__}.step() gave a loss of shape {tuple(step.loss.shape)}")
-        self.finite &= step.loss.detach().isfinite()
-        if self.device.type == "cpu":
-            self._require_finite()
-
-    def _require_finite(self) -> None:
-        if bool(self.finite):
+    def _require_finite(self, networks: bool = True) -> None:
+        """All processes stop where a loss of any, or a number in a network, is not finite."""
+        found = self.watch.found(self.nets if networks else [])
+        if found is None:
             return
         where = self.state.position
         kept = f"; the checkpoint in {self.run.checkpoints} is from before" if self.run else ""
         raise Diverged(
-            f"the loss is not finite at epoch {where.epoch + 1}, step {where.step + 1}: try a lower learning rate "
+            f"the {found} is not finite at epoch {where.epoch + 1}, step {where.step + 1}: try a lower learning rate "
             f"(now {self.training.lr}) or --clip 5{kept}"
         )
 
@@ -232,6 +215,7 @@ class Trainer:
             if step % CHECK_EVERY and self.steps_left != 0:
                 return
             due, asked = any_rank(due, self.device), any_rank(asked, self.device)
+            self._require_finite(networks=False)
         elif not step:
             due = False
         if due or asked:
@@ -322,10 +306,12 @@ class Trainer:
     def _trained(self) -> Trained:
         return Trained(self.nets, self.method, self.trace, self.optimizer, self.scaler)
 
-    def _restore(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    def _restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the newest whole checkpoint; the networks are filled when their stage is entered."""
         if self.run is None:
             raise ValueError("resume needs a run folder")
+        if not checkpoint.numbers(self.run.checkpoints):  # killed before the first one
+            return None
         tensors, values = checkpoint.load(self.run.checkpoints)
         self.state = unpack(tensors, values, self.device)
         if world()[0] == 0:
@@ -342,6 +328,10 @@ class Trainer:
     def _clock(self, stage: Stage, steps_per_epoch: int) -> Clock:
         where = self.state.position
         return Clock(where.stage, where.epoch, stage.epochs, where.optimizer_step, steps_per_epoch)
+
+    def _pass_steps(self) -> int:
+        """Optimiser steps of one pass over the pool."""
+        return -(-self.loader.steps(Phase((), {"all": Stream()})) // self.training.accumulate)
 
     def _epochs_before(self) -> int:
         return sum(stage.epochs for stage in self.stages[: self.state.position.stage])

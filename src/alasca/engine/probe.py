@@ -46,8 +46,8 @@ class SampleProbe:
         holdout: SampleProbe | None = None,
     ) -> None:
         self.samples = samples
-        self.index = index
-        self.labels = samples.labels[index.to(samples.labels.device)]
+        self.index = index.to(samples.labels.device)
+        self.labels = samples.labels[self.index]
         self._rest = rest
         self._holdout = holdout
 
@@ -79,13 +79,12 @@ class SampleProbe:
     def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
         rank, size = world()
         plain = network(net)
-        device = self.samples.labels.device
         each = min(BATCH, max(1, len(self.index) // size))
         with evaluating([plain]):
             for start in range(rank * each, len(self.index), size * each):
-                rows = self.index[start : start + each].to(device)
+                rows = self.index[start : start + each]
                 inputs = self.samples.view("plain", rows)
-                batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=device))
+                batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
                 yield start, fn(plain(inputs), batch)
 
 
@@ -105,4 +104,4 @@ def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> 
 
 def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:
     """Share of samples, in percent, whose predicted class is their label."""
-    return 100 * float(predictions(method, nets, samples).argmax(1).eq(samples.labels).double().mean())
+    return 100 * int(predictions(method, nets, samples).argmax(1).eq(samples.labels).sum()) / len(samples)

@@ -111,6 +111,12 @@ def resolve_device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not there.get(device.type, False):
         raise InputError(f"device: {name!r} is not there on this machine; use --device auto")
+    if device.type != "cuda":
+        return device
+    if device.index is None:
+        return torch.device("cuda", torch.cuda.current_device())
+    if device.index >= torch.cuda.device_count():
+        raise InputError(f"device: {name!r}, but this machine's last is cuda:{torch.cuda.device_count() - 1}")
     return device
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from alasca.core import InputError, Method, Problem
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold
-from alasca.distributed import share
+from alasca.distributed import share, world
 from alasca.engine.settings import Training
 from alasca.heads import Network
 
@@ -39,7 +39,8 @@ def seed_generators(device: torch.device, seed: int) -> None:
     """Seed the default generators of the CPU and of the training device."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
     elif device.type == "mps":
         torch.mps.manual_seed(seed)
 
@@ -52,6 +53,9 @@ def check_data(method: Method, data: Data, training: Training) -> None:
             numbers for a method that blends inputs.
     """
     share(training.batch_size)
+    rows = min(training.batch_size, len(data.train)) // world()[1]
+    if rows < 2:
+        raise InputError(f"data: {rows} samples of a batch for each of {world()[1]} processes; expected at least 2")
     if training.select == "noisy-val" and data.val is None:
         raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
     if method.mixes and data.train.inputs.dtype == torch.int64:

@@ -5,8 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
+
+import torch
+from torch import Tensor, nn
+
+from alasca.distributed import any_rank
 
 
 class Stopped(Exception):
@@ -29,6 +34,31 @@ class StopRequest:
 
     def __bool__(self) -> bool:
         return bool(self.number)
+
+
+class FiniteWatch:
+    """Sees whether losses and networks stay finite, without waiting for the device until asked."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.finite = torch.ones((), dtype=torch.bool, device=device)
+
+    def see(self, loss: Tensor) -> None:
+        """Look at a step's loss.
+
+        Raises:
+            RuntimeError: it is no scalar.
+        """
+        if loss.dim():
+            raise RuntimeError(f"the method's step() gave a loss of shape {tuple(loss.shape)}, expected a scalar")
+        self.finite &= loss.detach().isfinite()
+
+    def found(self, nets: Sequence[nn.Module] = ()) -> str | None:
+        """What is not finite in any process: ``"loss"``, ``"network"`` or, where all is well, None."""
+        values = [value for net in nets for value in net.state_dict().values() if value.is_floating_point()]
+        whole = self.finite if not values else torch.stack([value.isfinite().all() for value in values]).all()
+        if not any_rank(not bool(self.finite & whole), self.finite.device):
+            return None
+        return "loss" if any_rank(not bool(self.finite), self.finite.device) else "network"
 
 
 @contextlib.contextmanager

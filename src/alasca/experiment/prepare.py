@@ -58,7 +58,7 @@ def prepare(settings: Settings) -> Prepared:
         fraction = 0.1 if source.test_labels is None else 0.0
     if not 0 <= fraction < 1:
         raise InputError(f"val-fraction: {fraction}, expected at least 0 and below 1")
-    held = balanced_part(given, round(fraction * len(given)), seed, "val")
+    held = balanced_part(given, round(fraction * len(given)), seed, "val", leave=1)
     rows = torch.arange(len(given))
     rows = rows[~torch.isin(rows, held)]
     everything = Samples(

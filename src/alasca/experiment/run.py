@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alasca.core import InputError
-from alasca.distributed import barrier, world
+from alasca.distributed import barrier, first_alone, world
 from alasca.engine import Progress, Trainer
 from alasca.experiment.outcome import collect, finish
 from alasca.experiment.prepare import Prepared, describe, prepare
@@ -23,12 +23,12 @@ def train(settings: Settings, out: Path, progress: Progress | None = None) -> Ru
         alasca.engine.Diverged: the loss was not finite.
     """
     prepared = prepare(settings)
-    if world()[0] == 0:
-        run = RunFolder.create(out)
-        run.write_settings(describe(prepared))
-        run.write_labels(prepared.data.train.labels)
-        run.write_history([])
-    barrier()
+    with first_alone() as first:
+        if first:
+            run = RunFolder.create(out)
+            run.write_labels(prepared.data.train.labels)
+            run.write_history([])
+            run.write_settings(describe(prepared))  # last: it makes the folder a run
     return complete(prepared, RunFolder.open(out), False, progress)
 
 

@@ -94,7 +94,9 @@ def check_ramp(ramp: tuple[str, float, float, float] | None) -> None:
 def check_momentum(momentum: float | tuple[float, float, float]) -> None:
     """Raise `ValueError` unless `momentum` is in [0, 1) or ``(start, end, epochs)`` of such."""
     parts = momentum if isinstance(momentum, tuple) else (momentum,)
-    if len(parts) not in (1, 3) or not all(isinstance(value, (int, float)) for value in parts):
+    if len(parts) != (3 if isinstance(momentum, tuple) else 1) or not all(
+        isinstance(value, (int, float)) for value in parts
+    ):
         raise ValueError(f"momentum: {momentum!r}, expected a number or (start, end, epochs)")
     ends = parts[:2]
     if not all(0 <= value < 1 for value in ends):

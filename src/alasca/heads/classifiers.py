@@ -7,15 +7,35 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from alasca.core import full_precision
 
 HEADS = ("bottleneck", "pooled", "linear")
 
 
+class OneRow(nn.Module):
+    """BatchNorm that takes its running statistics where a batch holds a single value a channel, with no spread."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`x` normalised."""
+        if self.training and x.numel() == x.shape[1]:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)  # type: ignore[arg-type]  # BatchNorm's own
+        normalised: Tensor = super().forward(x)
+        return normalised
+
+
+class MapNorm(OneRow, nn.BatchNorm2d):
+    """BatchNorm of maps."""
+
+
+class VectorNorm(OneRow, nn.BatchNorm1d):
+    """BatchNorm of vectors."""
+
+
 def batch_norm(width: int, spatial: bool) -> nn.Module:
     """BatchNorm over maps or over vectors."""
-    return nn.BatchNorm2d(width) if spatial else nn.BatchNorm1d(width)
+    return MapNorm(width) if spatial else VectorNorm(width)
 
 
 def vector_bottleneck(width: int, final_width: int) -> nn.Sequential:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.nn.modules.dropout import _DropoutNd
 
-from alasca.core import Output, full_precision
+from alasca.core import Output, Wrapper, full_precision
 from alasca.heads.classifiers import SubClassifier, build_heads
 from alasca.heads.survey import first_tensor, main_logits, survey
 
@@ -89,7 +90,7 @@ class Branch(nn.Module):
         return logits, pooled
 
 
-class Network(nn.Module):
+class Network(Wrapper):
     """A network that always returns an `Output`, with sub-classifiers where `attach` put them.
 
     Args:
@@ -140,7 +141,7 @@ class Network(nn.Module):
         """Names of the modules that sub-classifiers are attached to, shallow to deep."""
         return [branch.place for branch in self._branches()]
 
-    def attach(self, at: Sequence[str] | None, example: Any, head: str = "bottleneck", seed: int = 0) -> None:
+    def attach(self, at: str | Sequence[str] | None, example: Any, head: str = "bottleneck", seed: int = 0) -> None:
         """Attach sub-classifiers after the modules named in `at`; None picks the end of every stage but the last.
 
         The backbone, its buffers and the default random state are left bit for bit as they were.
@@ -153,16 +154,18 @@ class Network(nn.Module):
         if self.num_classes not in (None, seen.logits.shape[-1]):
             raise ValueError(f"num_classes: {self.num_classes}, but the network gives {seen.logits.shape[-1]} logits")
         self.num_classes = seen.logits.shape[-1]
+        at = [at] if isinstance(at, str) else at
         names = list(dict.fromkeys(at)) if at is not None else seen.places()
         if not names:
             raise ValueError("at: empty, expected the names of modules")
         order = [visit.name for visit in seen.visits]
         visits = sorted((seen.find(name) for name in names), key=lambda visit: order.index(visit.name))
         heads = build_heads([v.shape for v in visits], seen.final_shape(), self.num_classes, head, seed)
+        drops = any(isinstance(module, _DropoutNd) and module.inplace for module in self.backbone.modules())
         for visit, classifier in zip(visits, heads, strict=True):
             layer = next(visit.module.parameters(), next(self.backbone.parameters(), visit.output))
             classifier.to(device=visit.output.device, dtype=layer.dtype if layer.is_floating_point() else None)
-            branch = Branch(visit.name, classifier, visit.overwritten, visit.channels_last)
+            branch = Branch(visit.name, classifier, visit.overwritten or drops, visit.channels_last)
             branch.train(self.training)
             self.branches.append(branch)
             self._handles.append(visit.module.register_forward_hook(branch.see))
@@ -224,14 +227,15 @@ class SubClassifiers(Network):
         net: the network.
         at: names of modules to attach to, as in ``net.named_modules()``; None picks the end of every stage but
             the last.
-        num_classes: K.
-        example: a batch of two rows or more as the network takes it: a tensor, a tuple of arguments, or a dict of
-            keyword arguments. Run once, in eval mode.
+        num_classes: K; default: as many as the example has logits.
+        example: a batch of two rows or more as the network takes it: a tensor, a tuple of arguments, or a mapping of
+            keyword arguments. Run once, in eval mode. Required.
         head: ``"bottleneck"`` (the paper's), ``"pooled"`` (pool first, cheaper) or ``"linear"`` (pool + linear).
         seed: of the heads' initial weights; the default random state is not touched.
 
     Raises:
-        ValueError: a place that does not exist, does not run, runs twice or gives nothing to classify from.
+        ValueError: no example; a place that does not exist, does not run, runs twice or gives nothing to classify
+            from.
 
     >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
     >>> net = SubClassifiers(net, num_classes=3, example=torch.zeros(2, 4))
@@ -244,18 +248,19 @@ class SubClassifiers(Network):
     def __init__(
         self,
         net: nn.Module,
-        at: Sequence[str] | None = None,
-        *,
-        num_classes: int,
-        example: Any,
+        at: str | Sequence[str] | None = None,
+        num_classes: int | None = None,
+        example: Any = None,
         head: str = "bottleneck",
         seed: int = 0,
     ) -> None:
+        if example is None:
+            raise ValueError("example: missing; pass a batch of two rows or more, such as example=images[:2]")
         super().__init__(net, example=example, num_classes=num_classes)
         self.train(net.training)
         self.attach(at, example, head, seed)
         self._forwards = 0
-        self._versions: list[int] = []
+        self._first: list[Tensor] = []
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """`Output` in training mode, what the wrapped network returns in eval mode."""
@@ -266,11 +271,15 @@ class SubClassifiers(Network):
         return super().forward(*inputs, **keywords)
 
     def _watch_heads(self) -> None:
-        versions = [parameter._version for parameter in self.branches.parameters()]
+        if not torch.is_grad_enabled():
+            return
+        weights = [branch.head.classifier.weight.detach() for branch in self._branches()]
         self._forwards += 1
         if self._forwards == 1:
-            self._versions = versions
-        elif self._forwards == 50 and versions == self._versions and torch.is_grad_enabled():
+            self._first = [weight.clone() for weight in weights]
+        elif self._forwards == 50 and all(
+            torch.equal(weight, first.to(weight)) for weight, first in zip(weights, self._first, strict=True)
+        ):
             warnings.warn(
                 "no sub-classifier has changed in 50 training steps: build the optimiser after SubClassifiers(...), "
                 "from its parameters()",
@@ -280,8 +289,8 @@ class SubClassifiers(Network):
 
 def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Positional and keyword arguments of a call, from an example batch."""
-    if isinstance(example, dict):
-        return (), example
+    if isinstance(example, Mapping):
+        return (), dict(example)
     return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
 
 

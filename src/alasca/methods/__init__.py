@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import types
+import typing
 from typing import Any
 
 from alasca.core import InputError, Method
@@ -69,10 +71,47 @@ def build(cls: type[Method], name: str, options: dict[str, Any]) -> Method:
             near = difflib.get_close_matches(option, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'none'}"
             raise InputError(f"option {option!r}: {name} has no such option; {hint}")
+    hints = typing.get_type_hints(cls.__init__)
+    for option, value in options.items():
+        if not fits(value, hints[option]):
+            raise InputError(f"option {option}: {value!r}, expected {in_words(hints[option])}")
     try:
         return cls(**options)
     except (ValueError, TypeError) as error:
         raise InputError(f"option {error}") from error
+
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type. Texts and sequences pass: a method itself says which ones it knows.
+
+    >>> fits(1, float), fits(True, float), fits("no", bool), fits(None, int | None), fits((1, 2), tuple[int, int, int])
+    (True, False, False, True, False)
+    """
+    if hint in WORDS:
+        return type(value) in ((int, float) if hint is float else (hint,))
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return any(fits(value, part) for part in parts)
+    if typing.get_origin(hint) is tuple:
+        return isinstance(value, tuple) and len(value) == len(parts) and all(map(fits, value, parts))
+    return not isinstance(value, (bool, int, float, type(None))) or hint is Any
+
+
+def in_words(hint: Any) -> str:
+    """What a type asks for, for people.
+
+    >>> in_words(int | None), in_words(float | tuple[float, float])
+    ('a whole number or none', 'a number or [a number, a number]')
+    """
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(in_words(part) for part in parts))
+    if typing.get_origin(hint) is tuple:
+        return f"[{', '.join(in_words(part) for part in parts)}]"
+    return WORDS.get(hint, "a text")
 
 
 def option_names(cls: type[Method]) -> list[str]:

@@ -24,6 +24,7 @@ from alasca.core import (
     network,
 )
 from alasca.criterion import AuxiliaryObjective, Momentum, Ramp, Targets, check_objective
+from alasca.distributed import world
 from alasca.heads import HEADS, Network, quiet_batchnorm
 from alasca.stores import SampleStore
 
@@ -72,7 +73,7 @@ class Alasca(Method):
         rest: bool = False,
         on: str = "mixed",
         predict: str = "main",
-        at: Sequence[str] | None = None,
+        at: str | Sequence[str] | None = None,
         head: str = "bottleneck",
     ) -> None:
         super().__init__()
@@ -81,7 +82,7 @@ class Alasca(Method):
             raise InputError("Alasca(Alasca(...)) would attach two sets of sub-classifiers to one network: wrap once")
         if method.owns_branches:
             raise InputError(f"{inner} attaches classifiers of its own to intermediate layers: it can't be wrapped")
-        if aux_weight < 0:
+        if not aux_weight >= 0:
             raise InputError(f"aux_weight: {aux_weight}, expected at least 0")
         for name, value, known in (
             ("on", on, ("mixed", "plain")), ("predict", predict, ("main", "average")), ("head", head, HEADS),
@@ -95,7 +96,7 @@ class Alasca(Method):
         self.rest = rest
         self.on = on
         self.predict_with = predict
-        self.at = None if at is None else ((at,) if isinstance(at, str) else tuple(at))
+        self.at = at
         self.head = head
         self.options = {
             "momentum": momentum, "temperature": temperature, "warmup": warmup, "off_target": off_target,
@@ -162,7 +163,7 @@ class Alasca(Method):
             by_position = self._by_position(targets, plain, batches)
             return torch.cat([self._mixed_loss(objective, item, by_position) for item in mixed]), confidence
         if mixed or not seen:  # the method trains on mixed inputs: take the penalty on plain ones
-            forwards = [(plain_forward(net, batch), target) for batch, target in zip(batches, targets, strict=True)]
+            forwards = [(plain_forward(net, b), target) for (_, b), target in zip(plain, targets, strict=True)]
         else:
             forwards = [(output, target) for (output, _), target in zip(plain, targets, strict=True)]
         losses = [objective.loss(self._with_gradient(output), target) for output, target in forwards]
@@ -257,6 +258,6 @@ def with_rest(phase: Phase, probe: Probe) -> Phase:
         return phase
     used = torch.cat([index for index in indices if index is not None])
     left = probe.index[~torch.isin(probe.index, used.to(probe.index.device))]
-    if not len(left):
+    if len(left) < 2 * world()[1]:  # BatchNorm needs two rows in every process
         return phase
     return phase._replace(streams={**phase.streams, "rest": Stream(left)}, observe=(*phase.observe, "rest"))
