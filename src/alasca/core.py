@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -203,6 +203,13 @@ class Probe(Protocol):
     def holdout(self) -> Probe | None:
         """The held-out samples, with noisy labels only."""
 
+    @property
+    def best(self) -> Sequence[nn.Module] | None:
+        """The networks as they were after the epoch with the best accuracy on held-out noisy labels.
+
+        None without held-out samples, before the first epoch has ended, and for methods without `uses_best`.
+        """
+
     def __call__(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """``fn(output, batch)`` of every sample, concatenated: ``[M, ...]``, in the order of `index`."""
 
@@ -210,10 +217,26 @@ class Probe(Protocol):
         """The sum of ``fn(output, batch)`` over all batches."""
 
 
+class Preset(NamedTuple):
+    """Options for one kind of data (``"unknown"``: the signature's defaults, no options) and where they come from."""
+
+    data: str
+    options: Mapping[str, Any]
+    source: str
+
+
 class Method(nn.Module):
     """One way of learning from noisy labels. A module only so that its stores are saved and moved."""
 
     networks: int = 1
+    presets: ClassVar[tuple[Preset, ...]] = ()
+    """What `alasca list methods --verbose` shows and `--preset` takes."""
+    epoch_options: ClassVar[tuple[str, ...]] = ()
+    """Options whose default counts epochs of a run of 120; command line and estimator shrink it for shorter runs."""
+    select: ClassVar[str] = "last"
+    """How the epoch is chosen where the settings leave it open."""
+    uses_best: bool = False
+    """It reads `Probe.best`."""
     owns_branches: ClassVar[bool] = False
     """It attaches classifiers of its own; wrapping it in Alasca is refused."""
     mixes: ClassVar[bool] = False
@@ -250,6 +273,21 @@ class Method(nn.Module):
     def predict(self, nets: Sequence[nn.Module], inputs: Tensor) -> Tensor:
         """Logits ``[B, K]`` for test inputs; by default the mean of the main logits over the networks."""
         return torch.stack([net(inputs).logits for net in nets]).mean(0)
+
+
+class LossMethod(Method):
+    """A method that is no more than one loss a sample on the main classifier: define `loss`."""
+
+    def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
+        """The loss of each sample ``[B]``, from raw logits ``[B, K]``."""
+        raise NotImplementedError(f"{type(self).__name__} defines no loss()")
+
+    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+        """The mean loss, weighted by the batch's weights."""
+        batch = batches["all"]
+        output = nets[0](batch.views[0])
+        loss = (batch.weight * self.loss(output.logits, batch, clock)).mean()
+        return Step(loss, (Seen(0, output, batch),))
 
 
 class Wrapper(nn.Module):

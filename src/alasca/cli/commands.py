@@ -133,6 +133,9 @@ def train(
             name="--set", group=METHOD, help="Option name=value; the wrapper's as alasca.name=value. Repeatable."
         ),
     ] = None,
+    preset: Annotated[
+        str | None, Parameter(group=METHOD, help="Options of the method for known data; see alasca list --verbose.")
+    ] = None,
     network: Annotated[
         str, Parameter(group=METHOD, help="auto, small-resnet, mlp, or package.module:callable of your own.")
     ] = "auto",
@@ -149,8 +152,9 @@ def train(
     accumulate: Annotated[int, Parameter(group=TRAINING, help="Micro-batches an optimiser step.")] = 1,
     precision: Annotated[str, Parameter(group=TRAINING, help="float32, bf16 or fp16.")] = "float32",
     select: Annotated[
-        str, Parameter(group=TRAINING, help="Epoch to keep: last, or noisy-val (best held-out).")
-    ] = "last",
+        str | None,
+        Parameter(group=TRAINING, help="Epoch to keep: last, or noisy-val (best held-out). Default: the method's."),
+    ] = None,
     seed: Annotated[int, Parameter(group=RUN, help="Of everything random.")] = 0,
     device: Annotated[str, Parameter(group=RUN, help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     threads: Annotated[int | None, Parameter(group=RUN, help="CPU threads.")] = None,
@@ -170,8 +174,8 @@ def train(
     from alasca.experiment import train as run_training
 
     settings = Settings(
-        data, noise, method, alasca, parse_options(set_ or []), network, val_fraction, limit, image_size, shift, flip,
-        threads,
+        data, noise, method, alasca, parse_options(set_ or []), preset, network, val_fraction, limit, image_size, shift,
+        flip, threads,
         Training(
             epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, milestones, lr_decay, clip, accumulate,
             precision, select=select, seed=seed, device=device, deterministic=deterministic,

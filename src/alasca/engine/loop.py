@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,7 +23,17 @@ from alasca.engine.probe import SampleProbe, accuracy
 from alasca.engine.progress import Progress
 from alasca.engine.settings import PRECISIONS, Training, make_optimizer, resolve_device
 from alasca.engine.setup import Data, attach_networks, check_data, seed_generators
-from alasca.engine.state import Position, Progressing, Trained, load_networks, network_tensors, pack, unpack
+from alasca.engine.state import (
+    Fitted,
+    Position,
+    Progressing,
+    Trained,
+    best_networks,
+    load_networks,
+    network_tensors,
+    pack,
+    unpack,
+)
 from alasca.engine.stopping import Diverged, FiniteWatch, Stopped, StopRequest, stop_on_signals
 from alasca.engine.trace import Trace
 from alasca.heads import Network
@@ -31,17 +41,6 @@ from alasca.runs import RunFolder
 
 CHECK_EVERY = 16
 """Steps between two looks at a device or at other processes, where each look costs."""
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """The outcome: networks (as `select` chose them), per-sample trace, metrics an epoch, the chosen epoch."""
-
-    method: Method
-    nets: list[nn.Module]
-    trace: Trace
-    history: list[dict[str, Any]]
-    chosen_epoch: int
 
 
 class Trainer:
@@ -90,6 +89,8 @@ class Trainer:
         self.trace = Trace(len(data.train)).to(self.device)
         self.state = Progressing()
         self.stages = method.stages(training.epochs)
+        self.epochs = sum(stage.epochs for stage in self.stages)
+        self.select = training.select or method.select
         self.watch = FiniteWatch(self.device)
         self.saved = time.monotonic()
 
@@ -105,7 +106,7 @@ class Trainer:
         """
         restored = self._restore() if resume else None
         where = self.state.position
-        self.progress.begin(self.title, self.training.epochs, self._epochs_done(0))
+        self.progress.begin(self.title, self.epochs, self._epochs_done(0))
         try:
             with stop_on_signals() as stop:
                 while where.stage < len(self.stages):
@@ -120,11 +121,13 @@ class Trainer:
                     self.state.position = where = Position(where.stage + 1)
         finally:
             self.progress.end()
-        chosen = self.training.epochs - 1
-        if self.training.select == "noisy-val":
+        chosen = self.epochs - 1
+        if self.select == "noisy-val":
             load_networks(self.nets, self.state.best)
             chosen = self.state.best_epoch
-        return Fitted(self.method, [network(net) for net in self.nets], self.trace, self.state.history, chosen)
+        return Fitted(
+            self.method, [network(net) for net in self.nets], self.trace, self.state.history, self.select, chosen
+        )
 
     def _epoch(self, stage: Stage, stop: StopRequest) -> None:
         where, state = self.state.position, self.state
@@ -239,7 +242,8 @@ class Trainer:
             record["test_accuracy"] = accuracy(self.method, self.nets, self.data.test)
         record["seconds"] = state.seconds
         state.sums, state.seconds = {}, 0.0
-        if self.training.select == "noisy-val" and record["val_accuracy"] > state.best_accuracy:
+        keeps = self.select == "noisy-val" or self.method.uses_best
+        if keeps and record.get("val_accuracy", -1.0) > state.best_accuracy:
             state.best_accuracy, state.best_epoch = record["val_accuracy"], record["epoch"]
             state.best = {name: value.detach().cpu().clone() for name, value in network_tensors(self.nets).items()}
         state.history.append(record)
@@ -257,10 +261,12 @@ class Trainer:
             pool = balanced_part(labels, round(stage.part * len(labels)), fold(training.seed, where.stage))
             rest = SampleProbe(data.train, everything[~torch.isin(everything, pool)])
         holdout = None if data.val is None else SampleProbe(data.val, torch.arange(len(data.val)))
-        self.probe = SampleProbe(data.train, pool, rest, holdout)
+        self.probe = SampleProbe(data.train, pool, rest, holdout, lambda: best_networks(self.nets, self.state.best))
         self.loader = Loader(data.train, pool, training.batch_size, training.seed)
         if where.stage == 0 or stage.fresh or not hasattr(self, "nets"):
             self._make_networks()
+            if restored is None:  # what earlier networks reached is no measure for fresh ones
+                self.state.best, self.state.best_accuracy, self.state.best_epoch = {}, -1.0, -1
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=training.precision == "fp16")
         if restored is not None:
             tensors, values = restored

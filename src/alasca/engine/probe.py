@@ -36,6 +36,7 @@ class SampleProbe:
         samples: the training set, or the held-out one.
         index: positions that are covered ``[M]``.
         rest, holdout: further probes.
+        best: makes the best networks so far, or None.
     """
 
     def __init__(
@@ -44,12 +45,14 @@ class SampleProbe:
         index: Tensor,
         rest: SampleProbe | None = None,
         holdout: SampleProbe | None = None,
+        best: Callable[[], Sequence[nn.Module] | None] = lambda: None,
     ) -> None:
         self.samples = samples
         self.index = index.to(samples.labels.device)
         self.labels = samples.labels[self.index]
         self._rest = rest
         self._holdout = holdout
+        self._best = best
 
     @property
     def rest(self) -> SampleProbe | None:
@@ -60,6 +63,11 @@ class SampleProbe:
     def holdout(self) -> SampleProbe | None:
         """The held-out samples, with noisy labels only."""
         return self._holdout
+
+    @property
+    def best(self) -> Sequence[nn.Module] | None:
+        """The networks of the epoch so far that was best on held-out noisy labels, or None."""
+        return self._best()
 
     def __call__(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """``fn(output, batch)`` of every sample, in the order of `index`."""

@@ -34,7 +34,8 @@ class Training:
         accumulate: micro-batches an optimiser step.
         precision: ``"float32"``, ``"bf16"`` or ``"fp16"`` (with loss scaling).
         channels_last: memory format of pictures and convolutions.
-        select: the epoch whose networks are kept: ``"last"``, or ``"noisy-val"``, best on the held-out noisy labels.
+        select: the epoch whose networks are kept: ``"last"``, or ``"noisy-val"``, best on the held-out noisy labels;
+            None leaves it to the method (``"last"`` for all but early stopping).
         seed: of everything random.
         device: ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
         deterministic: refuse kernels that are not deterministic (CUDA).
@@ -54,7 +55,7 @@ class Training:
     accumulate: int = 1
     precision: str = "float32"
     channels_last: bool = True
-    select: str = "last"
+    select: str | None = None
     seed: int = 0
     device: str = "auto"
     deterministic: bool = False
@@ -63,10 +64,10 @@ class Training:
     def __post_init__(self) -> None:
         for name, value, known in (
             ("optimizer", self.optimizer, OPTIMIZERS), ("schedule", self.schedule, SCHEDULES),
-            ("precision", self.precision, tuple(PRECISIONS)), ("select", self.select, SELECTIONS),
+            ("precision", self.precision, tuple(PRECISIONS)), ("select", self.select, (None, *SELECTIONS)),
         ):  # fmt: skip
             if value not in known:
-                raise InputError(f"{name}: {value!r}, expected one of {', '.join(known)}")
+                raise InputError(f"{name}: {value!r}, expected one of {', '.join(filter(None, known))}")
         for name, number, least in (
             ("epochs", self.epochs, 1), ("batch-size", self.batch_size, 2), ("accumulate", self.accumulate, 1),
             ("weight-decay", self.weight_decay, 0), ("checkpoint-seconds", self.checkpoint_seconds, 0),

@@ -56,7 +56,7 @@ def check_data(method: Method, data: Data, training: Training) -> None:
     rows = min(training.batch_size, len(data.train)) // world()[1]
     if rows < 2:
         raise InputError(f"data: {rows} samples of a batch for each of {world()[1]} processes; expected at least 2")
-    if training.select == "noisy-val" and data.val is None:
+    if (training.select or method.select) == "noisy-val" and data.val is None:
         raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
     if method.mixes and data.train.inputs.dtype == torch.int64:
         raise InputError(f"method: {type(method).__name__} blends inputs, and these are whole numbers (token ids)")

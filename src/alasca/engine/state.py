@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -60,6 +61,15 @@ def load_networks(nets: list[nn.Module], tensors: Mapping[str, Tensor]) -> None:
     """Put networks back, every key used."""
     for k, net in enumerate(nets):
         load_module(network(net), under(str(k), tensors), f"network {k}")
+
+
+def best_networks(nets: list[nn.Module], best: Mapping[str, Tensor]) -> list[nn.Module] | None:
+    """Copies of the networks with the tensors of the best epoch, or None where none was kept."""
+    if not best:
+        return None
+    copies = [copy.deepcopy(network(net)) for net in nets]
+    load_networks(copies, best)
+    return copies
 
 
 def load_module(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> None:
@@ -153,3 +163,15 @@ class Trained:
         load_optimizer(self.optimizer, [network(net) for net in self.nets], under("optimizer", tensors))
         if scaler:
             self.scaler.load_state_dict(scaler)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The outcome: networks (as `select` chose them), per-sample trace, metrics an epoch, the chosen epoch."""
+
+    method: Method
+    nets: list[nn.Module]
+    trace: Trace
+    history: list[dict[str, Any]]
+    select: str
+    chosen_epoch: int

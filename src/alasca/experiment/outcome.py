@@ -75,7 +75,7 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
     history = fitted.history
     done: dict[str, Any] = {
         "epochs": len(history),
-        "select": prepared.settings.training.select,
+        "select": fitted.select,
         "chosen_epoch": fitted.chosen_epoch,
         "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
         "label_issues": int(records.issue.sum()),
@@ -86,7 +86,7 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
         if values:
             done[f"{kind}_last"] = values[-1]
             done[f"{kind}_last10"] = statistics.fmean(values[-10:])
-            if prepared.settings.training.select == "noisy-val":
+            if fitted.select == "noisy-val":
                 done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
     for kind in ("train_accuracy", "train_true_accuracy", "memorised"):
         if kind in history[-1]:

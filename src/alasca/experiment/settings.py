@@ -7,7 +7,7 @@ from typing import Any
 
 from alasca.core import InputError, Method
 from alasca.engine import Training
-from alasca.methods import create_method, wrap
+from alasca.methods import WRAPPER, create_method, load, method_class, preset_options, short_run, wrap
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,10 @@ class Settings:
         method: name of the method for the main classifier.
         alasca: whether it is wrapped.
         options: the method's by name, the wrapper's as ``alasca.name``.
+        preset: name of one of the method's presets, whose options `options` overrule.
         network: see `alasca.networks.NETWORKS`.
-        val_fraction: share of the noisy training set held out; None: 0.1 where the data have no test set, else 0.
+        val_fraction: share of the noisy training set held out; None: 0.1 where the data have no test set or the
+            epoch is chosen on it, else 0.
         limit: at most so many training samples, class-balanced, and so many test samples.
         image_size: side to which a folder's pictures are resized.
         shift, flip: what weak views may do; None: what suits the data.
@@ -34,6 +36,7 @@ class Settings:
     method: str = "ce"
     alasca: bool = True
     options: dict[str, Any] = field(default_factory=dict)
+    preset: str | None = None
     network: str = "auto"
     val_fraction: float | None = None
     limit: int | None = None
@@ -49,12 +52,12 @@ class Settings:
         outer = {name[7:]: value for name, value in self.options.items() if name.startswith("alasca.")}
         if outer and not self.alasca:
             raise InputError(f"option 'alasca.{next(iter(outer))}': this run is not wrapped; leave out --no-alasca")
-        method = create_method(self.method, **own)
+        cls = method_class(self.method)
+        given = {} if self.preset is None else preset_options(self.method, self.preset)
+        method = create_method(self.method, **{**short_run(cls, self.training.epochs), **given, **own})
         if not self.alasca:
             return method
-        if self.training.epochs < 120:
-            outer.setdefault("warmup", round(self.training.epochs / 6))
-        return wrap(method, **outer)
+        return wrap(method, **{**short_run(load(WRAPPER), self.training.epochs), **outer})
 
     @property
     def title(self) -> str:

@@ -1,10 +1,30 @@
 """Pure tensor functions: losses per sample, targets, smoothness, label noise. Usually imported as ``AF``."""
 
+from alasca.functional.losses import bootstrapping as bootstrapping
 from alasca.functional.losses import cross_entropy as cross_entropy
+from alasca.functional.losses import distillation as distillation
+from alasca.functional.losses import elr_regularizer as elr_regularizer
+from alasca.functional.losses import jensen_shannon as jensen_shannon
 from alasca.functional.losses import label_smoothing as label_smoothing
 from alasca.functional.losses import smoothed_cross_entropy as smoothed_cross_entropy
 from alasca.functional.losses import soft_cross_entropy as soft_cross_entropy
+from alasca.functional.losses import tf_kd as tf_kd
 from alasca.functional.noise import symmetric_noise as symmetric_noise
+from alasca.functional.robust import ael as ael
+from alasca.functional.robust import agce as agce
+from alasca.functional.robust import aul as aul
+from alasca.functional.robust import gce as gce
+from alasca.functional.robust import mae as mae
+from alasca.functional.robust import nce as nce
+from alasca.functional.robust import nce_ael as nce_ael
+from alasca.functional.robust import nce_agce as nce_agce
+from alasca.functional.robust import nce_aul as nce_aul
+from alasca.functional.robust import nce_mae as nce_mae
+from alasca.functional.robust import nce_rce as nce_rce
+from alasca.functional.robust import normalized_focal as normalized_focal
+from alasca.functional.robust import rce as rce
+from alasca.functional.robust import sce as sce
+from alasca.functional.robust import truncated_gce as truncated_gce
 from alasca.functional.smoothness import als as als
 from alasca.functional.smoothness import smoothness as smoothness
 from alasca.functional.targets import agreed_labels as agreed_labels

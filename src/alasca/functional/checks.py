@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -22,6 +24,20 @@ def check_unit(name: str, value: float) -> None:
     """Raise `ValueError` unless ``0 <= value <= 1``."""
     if not 0 <= value <= 1:
         raise ValueError(f"{name}: {value}, expected a number from 0 to 1")
+
+
+def check_above(name: str, value: float, least: float) -> None:
+    """Raise `ValueError` unless ``value > least``."""
+    if not value > least:
+        raise ValueError(f"{name}: {value}, expected above {least}")
+
+
+def check_weights(name: str, values: Sequence[float], count: int) -> None:
+    """Raise `ValueError` unless there are `count` positive numbers that add up to 1."""
+    if len(values) != count:
+        raise ValueError(f"{name}: {len(values)} numbers, expected {count}")
+    if not all(value > 0 for value in values) or abs(sum(values) - 1) > 1e-6:
+        raise ValueError(f"{name}: {tuple(values)}, expected positive numbers that add up to 1")
 
 
 def pick(values: Tensor, labels: Tensor) -> Tensor:

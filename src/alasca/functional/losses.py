@@ -5,11 +5,14 @@ Every loss takes raw logits ``[B, K]`` and integer labels ``[B]`` and returns ``
 raise `ValueError` on a CPU, where the kernel checks bounds itself; nothing here waits for a device.
 """
 
+import math
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alasca.functional.checks import check_logits, check_unit, pick
+from alasca.functional.checks import check_above, check_logits, check_unit, check_weights, pick
 
 OFF_TARGETS = ("uniform", "others")
 
@@ -89,3 +92,139 @@ def label_smoothing(
     check_logits(logits, labels)
     log_p = log_probabilities(logits)
     return -(1 - alpha) * pick(log_p, labels) - alpha * log_p.mean(-1)
+
+
+def bootstrapping(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, "batch"],
+    beta: float,
+    hard: bool = False,
+    detach: bool = False,
+) -> Float[Tensor, "batch"]:
+    """Bootstrapping (Reed et al., 2014): cross-entropy with the target ``beta e_y + (1 - beta) v``.
+
+    Args:
+        logits: raw scores.
+        labels: given labels.
+        beta: weight of the given label, 0 to 1; the paper's are 0.95 (soft) and 0.8 (hard).
+        hard: v is the predicted class; otherwise the predicted distribution p.
+        detach: let no gradient pass through a soft v, as many re-implementations do. The paper lets it.
+    """
+    check_logits(logits, labels)
+    check_unit("beta", beta)
+    log_p = log_probabilities(logits)
+    if hard:
+        own = log_p.amax(-1)
+    else:
+        target = log_p.detach().exp() if detach else log_p.exp()
+        own = (target * log_p).sum(-1)
+    return -beta * pick(log_p, labels) - (1 - beta) * own
+
+
+def distillation(
+    logits: Float[Tensor, "batch classes"], teacher: Float[Tensor, "batch classes"], temperature: float = 1.0
+) -> Float[Tensor, "batch"]:
+    """``KL(softmax(teacher / T) || softmax(logits / T))``; no gradient reaches the teacher's logits.
+
+    Usually multiplied by ``T ** 2``, so that its gradient keeps its size as T grows (Hinton et al., 2015).
+    """
+    check_above("temperature", temperature, 0)
+    if teacher.shape != logits.shape:
+        raise ValueError(f"teacher: shape {tuple(teacher.shape)}, expected that of logits, {tuple(logits.shape)}")
+    log_t = log_probabilities(teacher.detach() / temperature)
+    return (log_t.exp() * (log_t - log_probabilities(logits / temperature))).sum(-1)
+
+
+def tf_kd(
+    logits: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, "batch"],
+    alpha: float = 0.1,
+    a: float = 0.99,
+    temperature: float = 20.0,
+    legacy: bool = False,
+    multiplier: float = 100.0,
+) -> Float[Tensor, "batch"]:
+    """Teacher-free distillation, Tf-KD_reg (Yuan et al., 2020): ``(1 - alpha) CE + alpha KL(virtual teacher || p)``.
+
+    The virtual teacher has probability `a` on the given label and the rest on the others evenly; temperature is
+    applied to both sides.
+
+    Args:
+        logits: raw scores.
+        labels: given labels.
+        alpha: weight of the distillation, 0 to 1.
+        a: the teacher's probability of the label, above 0 and below 1.
+        temperature: T.
+        legacy: the authors' code: the teacher is ``softmax(probabilities / T)``, nearly uniform, the student has
+            T = 1, and the divergence is averaged over classes and multiplied by `multiplier`.
+        multiplier: of `legacy`; equals the number of classes where the divergence is to be a sum.
+    """
+    check_logits(logits, labels)
+    check_unit("alpha", alpha)
+    check_above("temperature", temperature, 0)
+    if not 0 < a < 1:
+        raise ValueError(f"a: {a}, expected above 0 and below 1")
+    classes = logits.shape[-1]
+    on, off = a, (1 - a) / (classes - 1)
+    scores = (
+        (on / temperature, off / temperature) if legacy else (math.log(on) / temperature, math.log(off) / temperature)
+    )
+    total = math.log(math.exp(scores[0]) + (classes - 1) * math.exp(scores[1]))
+    log_on, log_off = scores[0] - total, scores[1] - total
+    log_p = log_probabilities(logits if legacy else logits / temperature)
+    given = pick(log_p, labels)
+    rest = log_p.sum(-1) - given
+    divergence = math.exp(log_on) * (log_on - given) + math.exp(log_off) * ((classes - 1) * log_off - rest)
+    if legacy:
+        divergence = divergence * (multiplier / classes)
+    return (1 - alpha) * cross_entropy(logits, labels) + alpha * divergence
+
+
+def elr_regularizer(
+    logits: Float[Tensor, "batch classes"], target: Float[Tensor, "batch classes"]
+) -> Float[Tensor, "batch"]:
+    """Early-learning regularisation ``log(1 - <p, t>)`` (Liu et al., 2020): negative, least where p aligns with t.
+
+    Args:
+        logits: raw scores; p is clamped to [1e-4, 1 - 1e-4].
+        target: t, averaged predictions, rows that sum to at most 1. Carries no gradient.
+    """
+    if target.shape != logits.shape:
+        raise ValueError(f"target: shape {tuple(target.shape)}, expected that of logits, {tuple(logits.shape)}")
+    p = log_probabilities(logits).exp().clamp(1e-4, 1 - 1e-4)
+    return torch.log1p(-(p * target.detach()).sum(-1).clamp(max=1 - 1e-4))
+
+
+def jensen_shannon(
+    views: Sequence[Float[Tensor, "batch classes"]],
+    labels: Int[Tensor, "batch"],
+    weights: Sequence[float],
+    scaled: bool = True,
+) -> Float[Tensor, "batch"]:
+    """Generalised Jensen-Shannon divergence of the label and the predictions of one or more views.
+
+    Englesson and Azizpour, 2021. ``sum_j w_j KL(p^j || m)`` with ``m = sum_j w_j p^j``, p^1 the label's one-hot
+    distribution, divided by ``Z = -(1 - w_1) ln(1 - w_1)``. One view: JS, which goes from cross-entropy (w_1 near 0)
+    to ``1 - p_y`` (w_1 near 1). Several: it asks for consistency too.
+
+    Args:
+        views: logits of each view.
+        labels: given labels.
+        weights: ``len(views) + 1`` of them, the label's first; positive, adding up to 1.
+        scaled: divide by Z.
+    """
+    check_weights("weights", weights, len(views) + 1)
+    for logits in views:
+        check_logits(logits, labels)
+    first, rest = weights[0], torch.tensor(weights[1:], dtype=torch.float64)
+    log_p = log_probabilities(torch.stack(list(views)))
+    shape = (-1, *[1] * (log_p.dim() - 1))
+    w = rest.to(log_p).view(shape)
+    log_views = torch.logsumexp(log_p + w.log(), 0)  # log of m, the label's share left out
+    log_given = pick(log_views, labels)
+    given = log_given.exp()
+    log_label = torch.logaddexp(log_given, log_given.new_tensor(math.log(first)))
+    entropies = (w * log_p.exp() * log_p).sum((0, -1))
+    cross = (log_views.exp() * log_views).sum(-1) - given * log_given + (given + first) * log_label
+    divergence = entropies - cross
+    return divergence / -((1 - first) * math.log1p(-first)) if scaled else divergence

@@ -1,6 +1,8 @@
 """Networks with sub-classifiers on their intermediate layers, attached by module name through forward hooks."""
 
 from alasca.heads.classifiers import HEADS as HEADS
+from alasca.heads.classifiers import pool as pool
 from alasca.heads.network import Network as Network
 from alasca.heads.network import SubClassifiers as SubClassifiers
 from alasca.heads.network import quiet_batchnorm as quiet_batchnorm
+from alasca.heads.taps import opened as opened

@@ -13,8 +13,10 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from alasca.core import Output, Wrapper, full_precision
-from alasca.heads.classifiers import SubClassifier, build_heads
-from alasca.heads.survey import first_tensor, main_logits, survey
+from alasca.heads.classifiers import build_heads
+from alasca.heads.survey import Visit, first_tensor, main_logits, survey
+from alasca.heads.tails import make_tail
+from alasca.heads.taps import EdgeTap, Tap
 
 
 @contextlib.contextmanager
@@ -43,23 +45,10 @@ def borrowed_buffers(net: nn.Module) -> Iterator[None]:
             module._buffers[name] = value
 
 
-class Tap:
-    """Holds what one module read or returned during the forward that is running."""
-
-    def __init__(self) -> None:
-        self.open = False
-        self.value: Tensor | None = None
-
-    def read(self, module: nn.Module, inputs: tuple[Any, ...]) -> None:
-        """A forward pre-hook: keep the module's first input."""
-        if self.open:
-            self.value = first_tensor(inputs)
-
-
 class Branch(nn.Module):
     """A sub-classifier and the hook that runs it in line, right after the module it is attached to."""
 
-    def __init__(self, place: str, head: SubClassifier, overwritten: bool, channels_last: bool) -> None:
+    def __init__(self, place: str, head: nn.Module, overwritten: bool, channels_last: bool) -> None:
         super().__init__()
         self.place = place
         self.head = head
@@ -112,6 +101,7 @@ class Network(Wrapper):
         self.num_classes = num_classes
         self._feature = Tap()
         self._feature_at = feature_at
+        self.taps: dict[str, EdgeTap] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if example is not None:
             inputs, keywords = arguments(example)
@@ -161,14 +151,48 @@ class Network(Wrapper):
         order = [visit.name for visit in seen.visits]
         visits = sorted((seen.find(name) for name in names), key=lambda visit: order.index(visit.name))
         heads = build_heads([v.shape for v in visits], seen.final_shape(), self.num_classes, head, seed)
-        drops = any(isinstance(module, _DropoutNd) and module.inplace for module in self.backbone.modules())
         for visit, classifier in zip(visits, heads, strict=True):
-            layer = next(visit.module.parameters(), next(self.backbone.parameters(), visit.output))
-            classifier.to(device=visit.output.device, dtype=layer.dtype if layer.is_floating_point() else None)
-            branch = Branch(visit.name, classifier, visit.overwritten or drops, visit.channels_last)
-            branch.train(self.training)
-            self.branches.append(branch)
-            self._handles.append(visit.module.register_forward_hook(branch.see))
+            self.hang(visit, classifier)
+
+    def hang(self, visit: Visit, head: nn.Module) -> None:
+        """Let ``head(feature, padding)`` run in line on what a module returns: a pair for `aux` and `aux_features`."""
+        drops = any(isinstance(module, _DropoutNd) and module.inplace for module in self.backbone.modules())
+        layer = next(visit.module.parameters(), next(self.backbone.parameters(), visit.output))
+        head.to(device=visit.output.device, dtype=layer.dtype if layer.is_floating_point() else None)
+        branch = Branch(visit.name, head, visit.overwritten or drops, visit.channels_last)
+        branch.train(self.training)
+        self.branches.append(branch)
+        self._handles.append(visit.module.register_forward_hook(branch.see))
+
+    def replicate(self, place: str | None, copies: int, example: Any, seed: int = 0) -> Visit:
+        """Attach `copies` of all that follows a module, each initialised anew: their logits are `Output.aux`.
+
+        Args:
+            place: name of the module; None: the end of the last stage but one.
+            copies: how many, beside the network's own.
+            example: a batch of inputs.
+            seed: of their weights.
+
+        Returns:
+            The module's visit in the dry run, with the shape of what it returns.
+
+        Raises:
+            ValueError: no such module, or what follows it can't run on its output alone.
+        """
+        inputs, keywords = arguments(example)
+        seen = survey(self.backbone, inputs, keywords, self.num_classes)
+        visit = seen.find(place or seen.places()[-1])
+        for k in range(copies):
+            tail = make_tail(self.backbone, seen, visit.name, inputs, keywords)
+            tail.reset(seed + k)
+            self.hang(visit, tail)
+        return visit
+
+    def tap(self, names: Sequence[str]) -> None:
+        """Prepare `taps` that hold where in the graph these modules' outputs are made; see `alasca.heads.opened`."""
+        for name in names:
+            tap = self.taps[name] = EdgeTap()
+            self._handles.append(self.backbone.get_submodule(name).register_forward_hook(tap.see))
 
     def remove(self) -> nn.Module:
         """Take every hook off and give the plain network back, bit for bit as it would be without them."""
@@ -273,7 +297,7 @@ class SubClassifiers(Network):
     def _watch_heads(self) -> None:
         if not torch.is_grad_enabled():
             return
-        weights = [branch.head.classifier.weight.detach() for branch in self._branches()]
+        weights = [branch.head.get_parameter("classifier.weight").detach() for branch in self._branches()]
         self._forwards += 1
         if self._forwards == 1:
             self._first = [weight.clone() for weight in weights]

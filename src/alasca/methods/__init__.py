@@ -12,7 +12,24 @@ from typing import Any
 from alasca.core import InputError, Method
 
 REGISTRY = {
+    "alf": "alasca.methods.alf:AsymmetricLoss",
+    "als": "alasca.methods.als:AdaptiveLabelSmoothing",
+    "apl": "alasca.methods.apl:ActivePassiveLoss",
+    "bootstrapping": "alasca.methods.bootstrapping:Bootstrapping",
+    "byot": "alasca.methods.byot:BeYourOwnTeacher",
+    "cdr": "alasca.methods.cdr:RobustEarlyLearning",
     "ce": "alasca.methods.ce:CrossEntropy",
+    "early_stopping": "alasca.methods.early_stopping:EarlyStopping",
+    "elr": "alasca.methods.elr:EarlyLearningRegularization",
+    "gce": "alasca.methods.gce:GeneralizedCrossEntropy",
+    "gjs": "alasca.methods.gjs:JensenShannon",
+    "har": "alasca.methods.har:HeteroskedasticRegularization",
+    "lsr": "alasca.methods.lsr:LabelSmoothing",
+    "mae": "alasca.methods.mae:MeanAbsoluteError",
+    "mixup": "alasca.methods.mixup:Mixup",
+    "one": "alasca.methods.one:OnTheFlyNativeEnsemble",
+    "sce": "alasca.methods.sce:SymmetricCrossEntropy",
+    "tf_kd": "alasca.methods.tf_kd:TeacherFreeDistillation",
 }
 WRAPPER = "alasca.methods.alasca:Alasca"
 
@@ -112,6 +129,31 @@ def in_words(hint: Any) -> str:
     if typing.get_origin(hint) is tuple:
         return f"[{', '.join(in_words(part) for part in parts)}]"
     return WORDS.get(hint, "a text")
+
+
+def short_run(cls: type[Method], epochs: int) -> dict[str, int]:
+    """Defaults of options that count epochs, for a run shorter than the 120 epochs that they are meant for.
+
+    >>> short_run(load(WRAPPER), 60), short_run(load(WRAPPER), 200)
+    ({'warmup': 10}, {})
+    """
+    if epochs >= 120:
+        return {}
+    defaults = inspect.signature(cls).parameters
+    return {name: max(1, round(defaults[name].default * epochs / 120)) for name in cls.epoch_options}
+
+
+def preset_options(name: str, preset: str) -> dict[str, Any]:
+    """The options of a method's preset.
+
+    Raises:
+        InputError: it has no such preset.
+    """
+    presets = {each.data: each for each in method_class(name).presets}
+    if preset not in presets:
+        hint = f"expected one of {', '.join(presets)}" if presets else "it has none"
+        raise InputError(f"preset: {name} has no preset {preset!r}; {hint}")
+    return dict(presets[preset].options)
 
 
 def option_names(cls: type[Method]) -> list[str]:

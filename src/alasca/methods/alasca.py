@@ -59,6 +59,8 @@ class Alasca(Method):
     schedule of D.1.2 is off (`ramp` and `momentum` offer its readings); one store for each network.
     """
 
+    epoch_options = ("warmup",)
+
     def __init__(
         self,
         method: Method,
@@ -103,6 +105,14 @@ class Alasca(Method):
             "agreement": agreement, "ramp": ramp, "confidence_from": confidence_from,
         }  # fmt: skip
         self.objectives = nn.ModuleList()
+
+    @property
+    def select(self) -> str:  # type: ignore[override]
+        return self.method.select
+
+    @property
+    def uses_best(self) -> bool:  # type: ignore[override]
+        return self.method.uses_best
 
     @property
     def mixes(self) -> bool:  # type: ignore[override]  # a class constant of methods, derived here

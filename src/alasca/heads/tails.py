@@ -1,0 +1,92 @@
+"""Tails: what a network does after one of its modules, as a network of its own with parameters of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from alasca.core import full_precision
+from alasca.heads.survey import Survey, first_tensor, main_logits
+
+
+class Skipped(nn.Module):
+    """Stands where a module of the trunk stood: hands on what it is given, or a value that was put in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value: Tensor | None = None
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """The value that was put in, else the first input."""
+        return self.value if self.value is not None else (first_tensor(inputs) if inputs else first_tensor(keywords))
+
+
+class Tail(nn.Module):
+    """From the output of one module to the logits: a copy of a network whose earlier modules are skipped.
+
+    Args:
+        net: the network.
+        seen: a survey of it.
+        place: name of the module whose output the tail reads.
+    """
+
+    def __init__(self, net: nn.Module, seen: Survey, place: str) -> None:
+        super().__init__()
+        names = [visit.name for visit in seen.visits]
+        done = set(names[: names.index(place) + 1])
+        self.net = copy.deepcopy(net)
+        self.end = [Skipped()]  # in a list: it is a part of `net` already
+        for name in done:
+            parents = name.split(".")[:-1]
+            if not any(".".join(parents[: k + 1]) in done for k in range(len(parents))):
+                self.net.set_submodule(name, self.end[0] if name == place else Skipped())
+
+    def forward(self, feature: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits ``[B, K]``, twice: a tail has no feature to show."""
+        self.end[0].value = feature
+        try:
+            logits = full_precision(main_logits(self.net(feature)))
+        finally:
+            self.end[0].value = None
+        return logits, logits
+
+    def reset(self, seed: int) -> None:
+        """Initialise anew from a seed, as each of its modules does by itself; the default random state is not moved."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            for module in self.net.modules():
+                if callable(reset := getattr(module, "reset_parameters", None)):
+                    reset()
+
+
+def make_tail(net: nn.Module, seen: Survey, place: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tail:
+    """A tail that gives the network's own logits, checked.
+
+    Raises:
+        ValueError: what follows the module can't run on its output alone.
+    """
+    held: list[Tensor] = []
+
+    def hold(module: nn.Module, given: tuple[Any, ...], value: object) -> None:
+        output = first_tensor(value)
+        held.extend([] if output is None else [output.clone()])
+
+    tail = Tail(net, seen, place)
+    handle = net.get_submodule(place).register_forward_hook(hold)
+    modes = {module: module.training for module in net.modules()}
+    try:
+        with torch.no_grad():
+            expected = full_precision(main_logits(net.eval()(*inputs, **keywords)))
+            found = tail.eval()(held[0])[0]
+    except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise ValueError(f"at: what follows module {place!r} can't run on its output alone ({error})") from error
+    finally:
+        handle.remove()
+        for module, mode in modes.items():
+            module.training = mode
+    if not torch.allclose(found, expected, rtol=1e-4, atol=1e-5):
+        raise ValueError(f"at: what follows module {place!r} reads more than its output")
+    return tail.train()

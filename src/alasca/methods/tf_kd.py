@@ -1,0 +1,50 @@
+"""Teacher-free knowledge distillation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from alasca.core import Batch, Clock, LossMethod, Preset
+from alasca.functional import tf_kd
+from alasca.functional.checks import check_above, check_unit
+
+
+class TeacherFreeDistillation(LossMethod):
+    """``(1 - alpha) CE + alpha KL(virtual teacher || p)``, the teacher being made by hand: sure of the given label.
+
+    Paper: Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", CVPR 2020 (Tf-KD_reg).
+
+    Args:
+        alpha: weight of the distillation, 0 to 1.
+        a: the teacher's probability of the label, above 0 and below 1.
+        temperature: T, above 0.
+        legacy: the authors' code instead of the formula.
+        multiplier: of `legacy`.
+
+    Differences from the authors' code: it divides *probabilities* by T, so that its teacher is nearly uniform, leaves
+    the student at T = 1, averages over classes and multiplies by 100: ``legacy=True``. Both sides are tempered here.
+    """
+
+    presets = (
+        Preset("cifar100", {"legacy": True, "multiplier": 100.0}, "authors' configuration, ResNet-18"),
+        Preset("unknown", {}, "Yuan et al. (2020), section 4"),
+    )
+
+    def __init__(
+        self,
+        alpha: float = 0.1,
+        a: float = 0.99,
+        temperature: float = 20.0,
+        legacy: bool = False,
+        multiplier: float = 100.0,
+    ) -> None:
+        super().__init__()
+        check_unit("alpha", alpha)
+        if not 0 < a < 1:
+            raise ValueError(f"a: {a}, expected above 0 and below 1")
+        check_above("temperature", temperature, 0)
+        check_above("multiplier", multiplier, 0)
+        self.options = (alpha, a, temperature, legacy, multiplier)
+
+    def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
+        return tf_kd(logits, batch.labels, *self.options)
