@@ -52,7 +52,8 @@ class AuxiliaryObjective(nn.Module):
         off_target: ``"uniform"`` or ``"others"``, where ``1 - gamma`` goes.
         agreement: ``"deepest"`` or ``"all"``, which sub-classifiers must agree with the main classifier.
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``.
-        confidence_from: ``"main"``, or ``"own"``: each sub-classifier's own averaged logits.
+        confidence_from: ``"main"``, ``"own"`` (each sub-classifier's own averaged logits), or a number from 0 to 1:
+            uniform label smoothing, with one confidence for every sample.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class AuxiliaryObjective(nn.Module):
         off_target: str = "uniform",
         agreement: str = "deepest",
         ramp: Ramp = None,
-        confidence_from: str = "main",
+        confidence_from: str | float = "main",
     ) -> None:
         super().__init__()
         check_objective(momentum, temperature, warmup, off_target, agreement, ramp, confidence_from)
@@ -95,8 +96,11 @@ class AuxiliaryObjective(nn.Module):
         with torch.no_grad():
             if self.warmup is not None and epoch >= self.warmup:
                 labels = agreed_labels(labels, output.logits, output.aux, self.agreement)
-            gammas = [confidence(store.read(index), labels, self.temperature) for store in self._stores()]
-            gamma = gammas[0] if self.confidence_from == "main" else torch.stack(gammas)
+            if isinstance(self.confidence_from, str):
+                gammas = [confidence(store.read(index), labels, self.temperature) for store in self._stores()]
+                gamma = gammas[0] if self.confidence_from == "main" else torch.stack(gammas)
+            else:
+                gamma = torch.full(labels.shape, float(self.confidence_from), device=labels.device)
             return Targets(labels, ramped_confidence(gamma, self.ramp, epoch))
 
     def loss(self, aux: tuple[Tensor, ...], targets: Targets) -> Tensor:
@@ -115,7 +119,7 @@ def check_objective(
     off_target: str,
     agreement: str,
     ramp: Ramp,
-    confidence_from: str,
+    confidence_from: str | float,
 ) -> None:
     """Raise `ValueError` naming the option that is out of range."""
     check_momentum(momentum)
@@ -127,10 +131,12 @@ def check_objective(
     for name, value, known in (
         ("off_target", off_target, OFF_TARGETS),
         ("agreement", agreement, AGREEMENTS),
-        ("confidence_from", confidence_from, ("main", "own")),
     ):
         if value not in known:
             raise ValueError(f"{name}: {value!r}, expected one of {', '.join(known)}")
+    fixed = isinstance(confidence_from, (int, float)) and 0 <= confidence_from <= 1
+    if confidence_from not in ("main", "own") and not fixed:
+        raise ValueError(f"confidence_from: {confidence_from!r}, expected main, own or a number from 0 to 1")
 
 
 class AlascaLoss(nn.Module):

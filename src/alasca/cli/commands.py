@@ -234,10 +234,17 @@ def report(
 
 
 @app.command(name="list")
-def list_(what: Annotated[Literal["all", "methods", "data", "networks"], Parameter(help="Which.")] = "all", /) -> int:
+def list_(
+    what: Annotated[Literal["all", "methods", "data", "networks"], Parameter(help="Which.")] = "all",
+    /,
+    *,
+    verbose: Annotated[
+        bool, Parameter(help="Options of every method, and its presets with their source.", negative="")
+    ] = False,
+) -> int:
     """List methods, data sources, label noise and networks.
 
-    Example: alasca list methods
+    Example: alasca list methods --verbose
     """
     from alasca.data import NOISES, SOURCES
     from alasca.methods import WRAPPER as wrapper
@@ -250,8 +257,12 @@ def list_(what: Annotated[Literal["all", "methods", "data", "networks"], Paramet
             print(f"  {name:<24}{text}")
 
     if what in ("all", "methods"):
-        names = {name: summary(method_class(name)) for name in list_methods()}
-        block("Methods (--method)", names)
+        if verbose:
+            from alasca.cli.outcome import show_methods
+
+            show_methods()
+        else:
+            block("Methods (--method)", {name: summary(method_class(name)) for name in list_methods()})
         block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper))})
         print(f"  {'':<24}options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}")
     if what in ("all", "data"):
@@ -266,8 +277,8 @@ def list_(what: Annotated[Literal["all", "methods", "data", "networks"], Paramet
 
 
 def summary(thing: Any) -> str:
-    """First line of a docstring."""
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    """First line of a docstring, without its quotes of code."""
+    return str((thing.__doc__ or "").strip().splitlines()[0]).replace("`", "")
 
 
 def one_line(error: CycloptsError) -> str:

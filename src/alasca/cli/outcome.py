@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from alasca.audit.report import grouped, table_rows
 from alasca.cli.codes import ENDED, FAILED, INTERRUPTED
 from alasca.distributed import join, leave, world
 from alasca.engine import Diverged, Stopped
+from alasca.methods import list_methods, method_class, option_names
 from alasca.runs import RunFolder
 
 
@@ -65,3 +67,31 @@ def show_table(runs: list[RunFolder]) -> None:
     for row in rows:
         table.add_row(*row)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
+
+
+def show_methods() -> None:
+    """Every method with its options, their defaults, and its presets with their source."""
+    print("Methods (--method), options (--set NAME=VALUE) and presets (--preset NAME)")
+    for name in list_methods():
+        cls = method_class(name)
+        print(f"\n  {name}: {str((cls.__doc__ or '').strip().splitlines()[0]).replace('`', '')}")
+        defaults = {option: inspect.signature(cls).parameters[option].default for option in option_names(cls)}
+        for preset in cls.presets:
+            values = {**defaults, **preset.options}
+            label = "default" if preset.data == "unknown" else preset.data
+            shown = values if label == "default" else preset.options
+            texts = ", ".join(f"{option}={written(value)}" for option, value in shown.items()) or "no options"
+            print(f"    {label:<20}{texts}  [{preset.source}]")
+        if cls.epoch_options:
+            print(f"    {'':<20}below 120 epochs the default shrinks with them: {', '.join(cls.epoch_options)}")
+
+
+def written(value: object) -> str:
+    """A value as ``--set`` takes it.
+
+    >>> written(True), written(None), written(0.5)
+    ('true', 'none', '0.5')
+    """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -13,11 +13,19 @@ from alasca.heads.survey import Survey, first_tensor, main_logits
 
 
 class Skipped(nn.Module):
-    """Stands where a module of the trunk stood: hands on what it is given, or a value that was put in."""
+    """Stands where a module of the trunk stood: hands on what it is given, or a value that was put in.
 
-    def __init__(self) -> None:
+    Whoever looks for the module's attributes (transformers do) finds those of the original, whose weights are not ours.
+    """
+
+    def __init__(self, original: nn.Module) -> None:
         super().__init__()
         self.value: Tensor | None = None
+        self.original = [original]
+
+    def __getattr__(self, name: str) -> Any:
+        """The original's attribute."""
+        return getattr(self.__dict__["original"][0], name)
 
     def forward(self, *inputs: Any, **keywords: Any) -> Any:
         """The value that was put in, else the first input."""
@@ -38,11 +46,11 @@ class Tail(nn.Module):
         names = [visit.name for visit in seen.visits]
         done = set(names[: names.index(place) + 1])
         self.net = copy.deepcopy(net)
-        self.end = [Skipped()]  # in a list: it is a part of `net` already
+        self.end = [Skipped(net.get_submodule(place))]  # in a list: it is a part of `net` already
         for name in done:
             parents = name.split(".")[:-1]
             if not any(".".join(parents[: k + 1]) in done for k in range(len(parents))):
-                self.net.set_submodule(name, self.end[0] if name == place else Skipped())
+                self.net.set_submodule(name, self.end[0] if name == place else Skipped(net.get_submodule(name)))
 
     def forward(self, feature: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits ``[B, K]``, twice: a tail has no feature to show."""
@@ -58,7 +66,7 @@ class Tail(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             for module in self.net.modules():
-                if callable(reset := getattr(module, "reset_parameters", None)):
+                if not isinstance(module, Skipped) and callable(reset := getattr(module, "reset_parameters", None)):
                     reset()
 
 

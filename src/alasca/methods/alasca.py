@@ -48,7 +48,9 @@ class Alasca(Method):
         off_target: ``"uniform"`` or ``"others"``.
         agreement: ``"deepest"`` or ``"all"``.
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``.
-        confidence_from: ``"main"`` or ``"own"``, whose averaged logits give gamma.
+        confidence_from: ``"main"`` or ``"own"``, whose averaged logits give gamma; a number from 0 to 1: uniform label
+            smoothing with that confidence.
+        smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's.
         rest: sub-classifiers also learn from samples that the method left out of the epoch.
         on: ``"mixed"`` takes the penalty on a method's mixed forward, ``"plain"`` on an extra one of plain inputs.
         predict: ``"main"`` or ``"average"`` of main classifier and deepest sub-classifier.
@@ -71,7 +73,8 @@ class Alasca(Method):
         off_target: str = "uniform",
         agreement: str = "deepest",
         ramp: Ramp = None,
-        confidence_from: str = "main",
+        confidence_from: str | float = "main",
+        smooths: str = "sub",
         rest: bool = False,
         on: str = "mixed",
         predict: str = "main",
@@ -87,14 +90,18 @@ class Alasca(Method):
         if not aux_weight >= 0:
             raise InputError(f"aux_weight: {aux_weight}, expected at least 0")
         for name, value, known in (
-            ("on", on, ("mixed", "plain")), ("predict", predict, ("main", "average")), ("head", head, HEADS),
+            ("on", on, ("mixed", "plain")), ("smooths", smooths, ("sub", "main")),
+            ("predict", predict, ("main", "average")), ("head", head, HEADS),
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: {value!r}, expected one of {', '.join(known)}")
+        if smooths == "main" and predict == "average":
+            raise InputError("predict: 'average' needs sub-classifiers, and smooths='main' attaches none")
         check_objective(momentum, temperature, warmup, off_target, agreement, ramp, confidence_from)
         self.method = method
         self.networks = method.networks
         self.aux_weight = aux_weight
+        self.smooths = smooths
         self.rest = rest
         self.on = on
         self.predict_with = predict
@@ -125,6 +132,8 @@ class Alasca(Method):
         net = self.method.attach(net, problem)
         if not isinstance(net, Network):
             raise TypeError(f"{type(self.method).__name__}.attach() must return a Network to be wrapped")
+        if self.smooths == "main":
+            return net
         net.attach(self.at, problem.example, self.head, problem.seed)
         net.heads_in_eval = self.predict_with == "average"
         return net
@@ -132,7 +141,7 @@ class Alasca(Method):
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
         self.method.begin(nets, problem)
         self.objectives = nn.ModuleList(
-            AuxiliaryObjective(problem.num_samples, problem.num_classes, len(heads_of(net)), **self.options)  # type: ignore[arg-type]  # checked in __init__
+            AuxiliaryObjective(problem.num_samples, problem.num_classes, len(heads_of(net)) or 1, **self.options)  # type: ignore[arg-type]  # checked in __init__
             for net in nets
         ).to(problem.example.device)
 
@@ -147,7 +156,8 @@ class Alasca(Method):
         losses, gammas = [], []
         for item in inner.seen:
             if item.net not in phase.train:
-                self._objective(item.net).observe(item.output.detach(), item.batch.index, clock.epoch)
+                output = self._smoothed(item.output).detach()
+                self._objective(item.net).observe(output, item.batch.index, clock.epoch)
         for k in phase.train:
             loss, gamma = self._penalty(k, nets[k], inner, list(own.values()), clock.epoch)
             for name in phase.observe:
@@ -164,16 +174,20 @@ class Alasca(Method):
         objective = self._objective(k)
         seen = [seen for seen in inner.seen if seen.net == k]
         mixed = [mixed for mixed in inner.mixed if mixed.net == k]
-        plain = [(item.output, item.batch) for item in seen] or [(quiet_forward(net, b), b) for b in batches]
+        plain = [(self._smoothed(item.output), item.batch) for item in seen] or [
+            (self._smoothed(quiet_forward(net, batch)), batch) for batch in batches
+        ]
         for output, batch in plain:
             objective.observe(output.detach(), batch.index, epoch)
         targets = [objective.targets(output, b.labels, b.index, epoch) for output, b in plain]
         confidence = torch.cat([target.confidence for target in targets], -1).mean()
-        if mixed and self.on == "mixed":
+        if mixed and self.on == "mixed" and self.smooths == "sub":
             by_position = self._by_position(targets, plain, batches)
             return torch.cat([self._mixed_loss(objective, item, by_position) for item in mixed]), confidence
         if mixed or not seen:  # the method trains on mixed inputs: take the penalty on plain ones
-            forwards = [(plain_forward(net, b), target) for (_, b), target in zip(plain, targets, strict=True)]
+            forwards = [
+                (self._smoothed(plain_forward(net, b)), target) for (_, b), target in zip(plain, targets, strict=True)
+            ]
         else:
             forwards = [(output, target) for (output, _), target in zip(plain, targets, strict=True)]
         losses = [objective.loss(self._with_gradient(output), target) for output, target in forwards]
@@ -181,10 +195,14 @@ class Alasca(Method):
 
     def _extra(self, k: int, net: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         """A forward with gradient that only the sub-classifiers learn from."""
-        objective, output = self._objective(k), plain_forward(net, batch)
+        objective, output = self._objective(k), self._smoothed(plain_forward(net, batch))
         objective.observe(output.detach(), batch.index, epoch)
         targets = objective.targets(output, batch.labels, batch.index, epoch)
         return objective.loss(self._with_gradient(output), targets), targets
+
+    def _smoothed(self, output: Output) -> Output:
+        """The output with the classifiers that the penalty is for as `aux`."""
+        return output if self.smooths == "sub" else output._replace(aux=(output.logits,))
 
     def _by_position(self, targets: list[Targets], plain: list[tuple[Output, Batch]], batches: list[Batch]) -> Targets:
         """Targets in the order that `Mixed` counts: the step's batches, concatenated in stream order."""

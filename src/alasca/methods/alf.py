@@ -13,7 +13,9 @@ SOURCE = "Zhou et al. (2021), section 5"
 
 
 class AsymmetricLoss(LossMethod):
-    """``alpha NCE + beta L``, L being an asymmetric loss: tolerant wherever the clean label is the likeliest one.
+    """Asymmetric losses (AGCE, AUL, AEL), alone or with normalised CE: robust where the clean label is the likeliest.
+
+    ``alpha NCE + beta L``, L being an asymmetric loss.
 
     Paper: Zhou et al., "Asymmetric Loss Functions for Learning with Noisy Labels", ICML 2021.
 

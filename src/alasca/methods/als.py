@@ -9,7 +9,7 @@ from alasca.functional import als, cross_entropy
 
 
 class AdaptiveLabelSmoothing(LossMethod):
-    """Label smoothing of the main classifier, the less the more confident it is in the given label.
+    """Adaptive label smoothing of the main classifier: the less, the surer it is of the given label.
 
     Cross-entropy for `warmup` epochs, then eq. 2: ``b CE + (1 - b) Omega / K`` with ``b = p_y``, without gradient.
     The step from which the ALASCA paper goes on to sub-classifiers (figures 1 and 2).

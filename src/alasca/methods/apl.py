@@ -12,7 +12,9 @@ PASSIVE = {"rce": rce, "mae": lambda logits, labels: mae(logits, labels, scale=1
 
 
 class ActivePassiveLoss(LossMethod):
-    """``alpha * active + beta * passive``: a normalised loss is symmetric, hence robust; a passive one helps it learn.
+    """Active passive loss: a normalised loss, which is robust, plus a passive one, which helps it learn.
+
+    ``alpha * active + beta * passive``.
 
     Paper: Ma et al., "Normalized Loss Functions for Deep Learning with Noisy Labels", ICML 2020.
 

@@ -10,7 +10,9 @@ from alasca.functional.checks import check_unit
 
 
 class Bootstrapping(LossMethod):
-    """Cross-entropy with the target ``beta e_y + (1 - beta) v``, v being the predicted distribution or class.
+    """Bootstrapping: the network's own prediction is a part of the target.
+
+    Cross-entropy with ``beta e_y + (1 - beta) v``, v being the predicted distribution or class.
 
     Paper: Reed et al., "Training Deep Neural Networks on Noisy Labels with Bootstrapping", 2014.
 

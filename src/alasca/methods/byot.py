@@ -14,7 +14,7 @@ from alasca.heads import Network
 
 
 class BeYourOwnTeacher(Method):
-    """Self-distillation: classifiers on earlier layers learn from labels and from the deepest classifier.
+    """Be Your Own Teacher: classifiers on earlier layers learn from labels and from the deepest one.
 
     ``CE(z_C) + sum_i (1 - alpha) CE(z_i) + alpha KL(z_C || z_i; T) + feature_weight |F_i - F_C|^2``, the teacher
     without gradient.

@@ -12,7 +12,7 @@ DECAYS = ("l1", "l2")
 
 
 class RobustEarlyLearning(LossMethod):
-    """Cross-entropy whose gradient reaches only the critical weights; the others decay.
+    """Robust early-learning (CDR): only critical weights follow the data, the others decay.
 
     Critical are the ``1 - noise_rate`` of all linear and convolution weights with the largest ``|w dL/dw|``, anew in
     every step, by one threshold over the whole network; their gradient is multiplied by ``1 - noise_rate``.

@@ -9,7 +9,7 @@ from alasca.functional import cross_entropy
 
 
 class EarlyStopping(LossMethod):
-    """Cross-entropy whose networks are those of the epoch with the best accuracy on held-out *noisy* labels.
+    """Early stopping: cross-entropy, and the epoch with the best accuracy on held-out *noisy* labels.
 
     A preset of plain cross-entropy: the choosing is the engine's ``select="noisy-val"``, which every method can use;
     ties go to the earliest epoch. A tenth of the training set is held out unless the settings say otherwise.

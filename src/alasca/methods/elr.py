@@ -15,7 +15,7 @@ SOURCE = "Liu et al. (2020), section 5, and the authors' configuration"
 
 
 class EarlyLearningRegularization(LossMethod):
-    """Cross-entropy plus ``lam * log(1 - <p, t>)``, t being the average of a sample's own past predictions.
+    """Early-learning regularisation: ``CE + lam * log(1 - <p, t>)``, t being a sample's averaged predictions.
 
     It keeps the gradient of clean samples alive after their cross-entropy has died away, and cancels that of wrongly
     labelled ones. t starts at 0 and is updated with this visit's prediction before the loss reads it.

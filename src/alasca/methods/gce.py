@@ -15,12 +15,12 @@ SOURCE = "Zhang and Sabuncu (2018), section 4"
 
 
 class GeneralizedCrossEntropy(LossMethod):
-    """``(1 - p_y^q) / q``, between cross-entropy and mean absolute error; with `k`, samples are pruned too.
+    """Generalised cross-entropy ``(1 - p_y^q) / q``, between CE and MAE; with `k` it prunes samples too (truncated).
 
     Truncated: from epoch `start` on, every `every` epochs, samples whose p_y is at most k leave the loss until the
     next look (the alternating minimisation of the paper's section 3.3). A look is in eval mode, without augmentation,
     by the networks of the epoch so far that was best on held-out noisy labels; without held-out samples, by the
-    networks as they are.
+    networks as they are. A look that would leave no sample at all is passed over.
 
     Paper: Zhang and Sabuncu, "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
     NeurIPS 2018.
@@ -64,7 +64,8 @@ class GeneralizedCrossEntropy(LossMethod):
         if self.k is not None and since >= 0 and since % self.every == 0:
             net = (probe.best or nets)[0]
             p = probe(net, lambda output, batch: (-cross_entropy(output.logits, batch.labels)).exp())
-            self.get_buffer("kept")[probe.index] = p > self.k
+            if bool((p > self.k).any()):
+                self.get_buffer("kept")[probe.index] = p > self.k
         return super().plan(nets, probe, clock)
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:

@@ -14,7 +14,7 @@ SOURCE = "Englesson and Azizpour (2021), appendix"
 
 
 class JensenShannon(Method):
-    """The Jensen-Shannon divergence of a sample's label and its views' predictions: robustness and consistency.
+    """Jensen-Shannon divergence of a sample's label and its views' predictions: robustness and consistency.
 
     With one view it is JS, between cross-entropy (`label_weight` near 0) and mean absolute error (near 1).
 
@@ -31,10 +31,18 @@ class JensenShannon(Method):
     """
 
     presets = (
-        Preset("cifar10", {"label_weight": 0.3}, f"{SOURCE}; sym 20%, asym 40%. Sym 40%: 0.9; 60%, 80%: 0.1"),
-        Preset("cifar100", {"label_weight": 0.3}, f"{SOURCE}; sym 20%. Sym 40%: 0.5; 60%: 0.9; 80%, asym 40%: 0.1"),
+        Preset("cifar10-sym20", {"label_weight": 0.3}, SOURCE),
+        Preset("cifar10-sym40", {"label_weight": 0.9}, SOURCE),
+        Preset("cifar10-sym60", {"label_weight": 0.1}, SOURCE),
+        Preset("cifar10-sym80", {"label_weight": 0.1}, SOURCE),
+        Preset("cifar10-asym40", {"label_weight": 0.3}, SOURCE),
+        Preset("cifar100-sym20", {"label_weight": 0.3}, SOURCE),
+        Preset("cifar100-sym40", {"label_weight": 0.5}, SOURCE),
+        Preset("cifar100-sym60", {"label_weight": 0.9}, SOURCE),
+        Preset("cifar100-sym80", {"label_weight": 0.1}, SOURCE),
+        Preset("cifar100-asym40", {"label_weight": 0.1}, SOURCE),
         Preset("webvision", {"label_weight": 0.1, "scaled": False}, SOURCE),
-        Preset("unknown", {}, "a value that suits low rates and asymmetric noise in the paper"),
+        Preset("unknown", {}, "the value of CIFAR with 20% noise; names no rate"),
     )
 
     def __init__(

@@ -17,11 +17,11 @@ NORMS = ("root", "sum")
 
 
 class HeteroskedasticRegularization(Method):
-    """Cross-entropy plus ``weight * tau_y * R(x)``: the Jacobian's norm, penalised more in rare and uncertain classes.
+    """Heteroskedastic adaptive regularisation: the Jacobian's norm, penalised more in rare and uncertain classes.
 
-    ``R = (sum_j |dl/dh_j|^2)^(1/2)``, h_j being what BatchNorm layers return before their affine map. Two stages of
-    all epochs each: cross-entropy on half the data, whose error on the other half gives every class its tau; then
-    fresh networks on all data with the penalty.
+    ``CE + weight * tau_y * R(x)`` with ``R = (sum_j |dl/dh_j|^2)^(1/2)``, h_j being what BatchNorm layers return before
+    their affine map. Two stages of all epochs each: cross-entropy on half the data, whose error on the other half gives
+    every class its tau; then fresh networks on all data with the penalty.
 
     Paper: Cao et al., "Heteroskedastic and Imbalanced Deep Learning with Adaptive Regularization", ICLR 2021.
 

@@ -11,7 +11,7 @@ from alasca.functional.losses import OFF_TARGETS
 
 
 class LabelSmoothing(LossMethod):
-    """Cross-entropy with the target ``(1 - alpha) e_y + alpha / K``, one alpha for all samples.
+    """Label smoothing: cross-entropy with the target ``(1 - alpha) e_y + alpha / K``.
 
     Paper: Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016; under label noise
     Lukasik et al., ICML 2020; alpha below 0 is negative label smoothing, Wei et al., ICML 2022.

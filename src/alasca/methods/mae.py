@@ -10,7 +10,7 @@ from alasca.functional.checks import check_above
 
 
 class MeanAbsoluteError(LossMethod):
-    """``2 (1 - p_y)``: a symmetric loss, tolerant of noise in theory, slow to learn many classes.
+    """Mean absolute error ``2 (1 - p_y)``: symmetric, so robust in theory; slow to learn many classes.
 
     Its gradient ``-2 p_y (e_y - p)`` vanishes where p_y is small, so that it underfits with many classes.
 

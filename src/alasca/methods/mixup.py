@@ -14,7 +14,9 @@ from alasca.functional.checks import check_above
 
 
 class Mixup(Method):
-    """Trains on ``lam x_i + (1 - lam) x_j`` with the same mixture of labels; one lam, Beta(alpha, alpha), a batch.
+    """mixup: trains on mixtures of two samples and of their labels.
+
+    The input is ``lam x_i + (1 - lam) x_j``, the target the same mixture; one lam, Beta(alpha, alpha), a batch.
 
     Paper: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
 

@@ -30,7 +30,7 @@ class Gate(nn.Module):
 
 
 class OnTheFlyNativeEnsemble(Method):
-    """Branches after a shared trunk teach one another through their gated ensemble ``z_e = sum_b g_b z_b``.
+    """On-the-fly native ensemble: branches after a shared trunk learn from their gated ensemble.
 
     ``sum_b CE(z_b) + CE(z_e) + w T^2 sum_b KL(z_e || z_b; T)``, the teacher without gradient. The last stage and the
     classifier are replicated; the network itself is the first branch and predicts alone.

@@ -10,7 +10,9 @@ from alasca.functional.robust import LOG_ZERO
 
 
 class SymmetricCrossEntropy(LossMethod):
-    """``alpha CE + beta RCE``: cross-entropy, and its reverse ``-A (1 - p_y)``.
+    """Symmetric cross-entropy: ``alpha CE + beta RCE``.
+
+    RCE, the reverse, is ``-A (1 - p_y)``, A being what is taken for log 0.
 
     Paper: Wang et al., "Symmetric Cross Entropy for Robust Learning with Noisy Labels", ICCV 2019.
 

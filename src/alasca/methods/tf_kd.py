@@ -10,7 +10,9 @@ from alasca.functional.checks import check_above, check_unit
 
 
 class TeacherFreeDistillation(LossMethod):
-    """``(1 - alpha) CE + alpha KL(virtual teacher || p)``, the teacher being made by hand: sure of the given label.
+    """Teacher-free distillation: the teacher is made by hand, and sure of the given label.
+
+    ``(1 - alpha) CE + alpha KL(virtual teacher || p)``.
 
     Paper: Yuan et al., "Revisiting Knowledge Distillation via Label Smoothing Regularization", CVPR 2020 (Tf-KD_reg).
 

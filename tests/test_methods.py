@@ -1,0 +1,623 @@
+"""Methods against hand values and independent computations, with the options that the laws' defaults leave out."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import alasca.functional as AF
+from alasca import Alasca, InputError, create_method, list_methods
+from alasca.core import Batch, Clock, LossMethod, Method, Problem, network
+from alasca.engine import Trainer
+from alasca.functional.gradients import class_strengths, jacobian_norm
+from alasca.heads import Network, opened
+from alasca.methods import fits, method_class, option_names, preset_options
+from alasca.networks.small import Perceptron, SmallResNet
+from alasca.testing import LAWS, LawNet, one_step, planted, settings, trained, trainer
+from test_heads import Encoder
+
+CLOCK = Clock(0, 30, 60, 0, 4)
+VARIANTS = {
+    "gce, truncated": lambda: create_method("gce", k=0.3, start=1, every=1),
+    "gjs, one weak view": lambda: create_method("gjs", num_views=1, view="weak"),
+    "gjs, unscaled": lambda: create_method("gjs", scaled=False),
+    "har, as in the code": lambda: create_method("har", norm="sum", batch_scaled=True),
+    "cdr, l2": lambda: create_method("cdr", decay="l2", noise_rate=0.7),
+    "byot, as in the code": lambda: create_method("byot", t_squared=True, masked_features=True, predict="ensemble"),
+    "one, ensemble": lambda: create_method("one", ramp=80, predict="ensemble"),
+    "alf, aul": lambda: create_method("alf", kind="aul"),
+    "lsr, others": lambda: create_method("lsr", off_target="others"),
+    "ce + uniform smoothing": lambda: Alasca(create_method("ce"), confidence_from=0.5),
+    "ce + smoothing of the main classifier": lambda: Alasca(create_method("ce"), warmup=1, smooths="main"),
+    "mixup + smoothing of the main classifier": lambda: Alasca(create_method("mixup"), warmup=1, smooths="main"),
+    "gce, truncated + ALASCA": lambda: Alasca(create_method("gce", k=0.3, start=1, every=1), warmup=1),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("law", [name for name in LAWS if name[0] in "234568"])
+def test_laws_hold_for_options(name: str, law: str):
+    LAWS[law](VARIANTS[name])
+
+
+def batch_of(logits: Tensor, labels: list[int]) -> Batch:
+    rows = len(labels)
+    return Batch((logits,), torch.tensor(labels), torch.arange(rows), torch.ones(rows))
+
+
+def toy(rows: int = 6, classes: int = 4) -> tuple[Tensor, Batch]:
+    logits = torch.randn(rows, classes, generator=torch.Generator().manual_seed(0))
+    return logits, batch_of(logits, [k % classes for k in range(rows)])
+
+
+LOSS_OF = {
+    ("ce",): lambda z, y: AF.cross_entropy(z, y),
+    ("early_stopping",): lambda z, y: AF.cross_entropy(z, y),
+    ("mae",): lambda z, y: AF.mae(z, y),
+    ("gce", ("q", 0.5)): lambda z, y: AF.gce(z, y, 0.5),
+    ("sce", ("alpha", 6.0), ("beta", 0.1)): lambda z, y: AF.sce(z, y, 6.0, 0.1),
+    ("apl", ("alpha", 10.0), ("beta", 0.1)): lambda z, y: AF.nce_rce(z, y, 10.0, 0.1),
+    ("apl", ("passive", "mae"), ("alpha", 2.0)): lambda z, y: AF.nce_mae(z, y, 2.0, 1.0),
+    ("apl", ("active", "focal")): lambda z, y: AF.normalized_focal(z, y) + AF.rce(z, y),
+    ("alf",): lambda z, y: AF.nce_agce(z, y, 1.0, 4.0, 6.0, 1.5),
+    ("alf", ("kind", "aul"), ("a", 6.3)): lambda z, y: AF.nce_aul(z, y, 1.0, 4.0, 6.3, 1.5),
+    ("alf", ("kind", "ael"), ("alpha", 0.0), ("beta", 1.0), ("a", 2.5)): lambda z, y: AF.ael(z, y, 2.5),
+    ("bootstrapping",): lambda z, y: AF.bootstrapping(z, y, 0.95),
+    ("bootstrapping", ("hard", True)): lambda z, y: AF.bootstrapping(z, y, 0.8, hard=True),
+    ("lsr",): lambda z, y: AF.label_smoothing(z, y, 0.5),
+    ("lsr", ("alpha", 0.3), ("off_target", "others")): lambda z, y: AF.smoothed_cross_entropy(z, y, 0.7, "others"),
+    ("als",): lambda z, y: AF.als(z, y),
+    ("als", ("warmup", 31)): lambda z, y: AF.cross_entropy(z, y),
+    ("als", ("scale", "sum")): lambda z, y: AF.als(z, y, "sum"),
+    ("tf_kd", ("legacy", True)): lambda z, y: AF.tf_kd(z, y, legacy=True),
+    ("tf_kd", ("alpha", 0.3), ("a", 0.9), ("temperature", 5.0)): lambda z, y: AF.tf_kd(z, y, 0.3, 0.9, 5.0),
+}
+
+
+@pytest.mark.parametrize("case", LOSS_OF, ids=str)
+def test_methods_that_are_a_loss(case: tuple):
+    logits, batch = toy()
+    method = create_method(case[0], **dict(case[1:]))
+    assert isinstance(method, LossMethod)
+    torch.testing.assert_close(method.loss(logits, batch, CLOCK), LOSS_OF[case](logits, batch.labels))
+
+
+def test_weights_of_a_batch_count():
+    logits, batch = toy()
+    weighted = replace(batch, weight=torch.arange(6.0))
+    identity = lambda x: Network(nn.Identity())(x)  # noqa: E731
+    step = create_method("ce").step([identity], {"all": weighted}, None, CLOCK)
+    expected = (torch.arange(6.0) * AF.cross_entropy(logits, batch.labels)).mean()
+    torch.testing.assert_close(step.loss, expected)
+
+
+def begun(method: Method, samples: int = 8, classes: int = 3) -> Method:
+    method.begin([], Problem(samples, classes, torch.zeros(2, 3, 8, 8), 3, 0))
+    return method
+
+
+def test_elr_memory_by_hand():
+    """Three visits with p = (.7, .2, .1) and beta .7 give t = (.4599, .1314, .0657), used after its update."""
+    logits = torch.tensor([[0.7, 0.2, 0.1]]).log()
+    method = begun(create_method("elr"))
+    batch = replace(batch_of(logits, [0]), index=torch.tensor([5]))
+    for visit in (1, 2, 3):
+        loss = method.loss(logits, batch, CLOCK)
+        t = (1 - 0.7**visit) * torch.tensor([[0.7, 0.2, 0.1]])
+        expected = AF.cross_entropy(logits, batch.labels) + 3 * (1 - (t * logits.exp()).sum(1)).log()
+        torch.testing.assert_close(loss, expected)
+    assert method.memory.value[5].tolist() == pytest.approx([0.4599, 0.1314, 0.0657], abs=1e-6)
+    assert method.memory.value.count_nonzero() == 3
+    plain = begun(create_method("elr", lam=0.0))
+    torch.testing.assert_close(plain.loss(logits, batch, CLOCK), AF.cross_entropy(logits, batch.labels))
+
+
+def test_gce_prunes_by_the_best_networks_and_drops_the_gradient():
+    method = create_method("gce", k=0.5, start=12, every=2)
+    looked: list[int] = []
+    made = trainer(method, planted(16), settings(16))
+    inner = type(method).plan
+
+    def plan(nets, probe, clock):
+        before = method.kept.clone()
+        phases = inner(method, nets, probe, clock)
+        if not torch.equal(before, method.kept):
+            looked.append(clock.epoch)
+        if clock.epoch == 12:
+            assert probe.best is not None
+            p = probe(probe.best[0], lambda out, batch: out.logits.softmax(1).gather(1, batch.labels[:, None])[:, 0])
+            assert torch.equal(method.kept, p > 0.5)
+            assert 0 < int(method.kept.sum()) < 64
+        return phases
+
+    method.plan = plan
+    made.fit()
+    assert looked
+    assert set(looked) <= {12, 14}
+    started = create_method("gce", k=0.5, start=0)
+    trained(started, planted(), settings(1))
+    assert started.kept.all(), "nothing is sure at the start: a look that leaves nothing is passed over"
+    logits, batch = toy(6, 4)
+    method.kept[:6] = torch.tensor([True, False] * 3)
+    logits.requires_grad_()
+    losses = method.loss(logits, batch, CLOCK)
+    (gradient,) = torch.autograd.grad(losses.sum(), logits)
+    assert (gradient.abs().amax(1) > 0).tolist() == [True, False] * 3
+    assert losses[1].item() == pytest.approx((1 - 0.5**0.7) / 0.7)
+
+
+def test_the_best_networks_are_those_of_the_best_epoch():
+    method = create_method("gce", k=0.5)
+    made = trainer(method, planted(16), settings(5))
+    seen: dict[int, dict[str, Tensor]] = {}
+    at_best: list[tuple[int, dict[str, Tensor]]] = []
+
+    def plan(nets, probe, clock):
+        if probe.best is not None:
+            at_best.append((clock.epoch, {k: v.clone() for k, v in probe.best[0].state_dict().items()}))
+        seen[clock.epoch] = {k: v.clone() for k, v in nets[0].state_dict().items()}
+        return type(method).plan(method, nets, probe, clock)
+
+    method.plan = plan
+    made.fit()
+    accuracies = [record["val_accuracy"] for record in made.state.history]
+    for epoch, tensors in at_best:
+        best = max(range(epoch), key=lambda k: (accuracies[k], -k))
+        assert all(torch.equal(tensors[name], seen[best + 1][name]) for name in tensors)
+    bare = trained(create_method("ce"), planted(), settings(2))
+    assert bare.probe.best is None
+
+
+def test_early_stopping_takes_the_earliest_best_epoch(monkeypatch: pytest.MonkeyPatch):
+    accuracies = iter([50.0, 60.0, 40.0, 60.0, 55.0])
+    monkeypatch.setattr(
+        "alasca.engine.loop.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
+    )
+    made = trainer(create_method("early_stopping"), planted(8), settings(5))
+    val = made.data.val
+    fitted = made.fit()
+    assert (fitted.select, fitted.chosen_epoch) == ("noisy-val", 1)
+    assert trainer(create_method("early_stopping"), planted(), settings(1, select="last")).select == "last"
+    with pytest.raises(InputError, match="--val-fraction"):
+        trainer(create_method("early_stopping"), replace(planted(), val=None), settings(1))
+
+
+def test_jensen_shannon_sees_its_views():
+    method = create_method("gjs", label_weight=0.3)
+    made, phase, batches, clock = one_step(method)
+    batch = batches["all"]
+    assert phase.streams["all"].views == ("strong", "strong")
+    assert not torch.equal(*batch.views)
+    torch.manual_seed(0)
+    step = method.step(made.nets, batches, phase, clock)
+    torch.manual_seed(0)
+    both = made.nets[0](torch.cat(batch.views)).logits
+    expected = AF.jensen_shannon([both[:16], both[16:]], batch.labels, (0.3, 0.35, 0.35)).mean()
+    torch.testing.assert_close(step.loss, expected)
+    torch.testing.assert_close(step.seen[0].output.logits, both[:16])
+
+
+def test_mixup_is_cross_entropy_with_mixed_targets():
+    method = create_method("mixup")
+    made, phase, batches, clock = one_step(method)
+    batch, inputs = batches["all"], []
+    handle = made.nets[0].backbone.register_forward_pre_hook(lambda module, given: inputs.append(given[0]))
+    logits = []
+    made.nets[0].backbone.register_forward_hook(lambda module, given, found: logits.append(found))
+    step = method.step(made.nets, batches, phase, clock)
+    handle.remove()
+    (mixed,) = step.mixed
+    lam, order = mixed.lam[0], mixed.second
+    assert sorted(order.tolist()) == list(range(16))
+    assert 0 < lam < 1
+    torch.testing.assert_close(inputs[0], lam * batch.views[0] + (1 - lam) * batch.views[0][order])
+    hot = torch.eye(4)[batch.labels]
+    expected = AF.soft_cross_entropy(logits[0], lam * hot + (1 - lam) * hot[order]).mean()
+    torch.testing.assert_close(step.loss, expected)
+    draws = []
+    for seed in range(300):
+        torch.manual_seed(seed)
+        draws.append(create_method("mixup", alpha=0.01).step(made.nets, batches, phase, clock).mixed[0].lam[0].item())
+        if seed == 20:
+            assert all(min(lam, 1 - lam) < 0.2 for lam in draws[:3]) or min(draws) < 1e-3
+            break
+    assert sum(min(lam, 1 - lam) < 1e-3 for lam in draws) > 15, "alpha near 0: one sample of the pair"
+
+
+def test_cdr_by_hand():
+    """Gradient (1, -2, .5, .1), weights (.1, .2, -3, .05), tau .5: keeps the second and third, times 1 - tau."""
+    net = nn.Linear(4, 1)
+    method = create_method("cdr", noise_rate=0.5, decay="l2")
+
+    def edited(method: Method) -> Tensor:
+        net.weight.data = torch.tensor([[0.1, 0.2, -3.0, 0.05]])
+        net.weight.grad, net.bias.grad = torch.tensor([[1.0, -2.0, 0.5, 0.1]]), torch.tensor([7.0])
+        method.on_gradients(net, CLOCK)
+        assert net.bias.grad.item() == 7.0
+        return net.weight.grad[0]
+
+    assert edited(method).tolist() == pytest.approx([0, -1, 0.25, 0])
+    assert edited(create_method("cdr", noise_rate=0.0, decay="l2")).tolist() == pytest.approx([1, -2, 0.5, 0.1])
+    edited(create_method("cdr", noise_rate=0.5, strength=0.01))
+    before = net.weight.data.clone()
+    torch.optim.SGD([net.weight], lr=0.1).step()
+    shrunk = (before - net.weight.data)[0]
+    assert shrunk[[0, 3]].tolist() == pytest.approx([0.1 * 0.01] * 2, abs=1e-7), (
+        "non-critical weights shrink by lr * strength"
+    )
+    assert edited(create_method("cdr", noise_rate=0.5, strength=0.01)).tolist() == pytest.approx(
+        [0.01, -0.99, 0.24, 0.01]
+    )
+
+
+def test_cdr_has_one_threshold_over_the_network_and_leaves_heads_alone():
+    method = Alasca(create_method("cdr", noise_rate=0.6, decay="l2"))
+    made, phase, batches, clock = one_step(method)
+    torch.autograd.backward(method.step(made.nets, batches, phase, clock).loss)
+    net = made.nets[0]
+    heads = [parameter.grad.clone() for parameter in net.branches.parameters()]
+    method.on_gradients(net.backbone, clock)
+    weights = [p for p in net.backbone.parameters() if p.dim() >= 2]
+    kept = sum(int(p.grad.count_nonzero()) for p in weights) / sum(p.numel() for p in weights)
+    assert kept == pytest.approx(0.4, abs=0.01)
+    shares = {float((p.grad != 0).double().mean()) for p in weights}
+    assert len(shares) > 1, "one threshold for all layers"
+    assert all(torch.equal(h, p.grad) for h, p in zip(heads, net.branches.parameters(), strict=True))
+
+
+def test_class_strengths_by_hand():
+    """Errors (.8, .2) and counts (1000, 4000) give strengths (1, .25)."""
+    labels = torch.tensor([0] * 10 + [1] * 10)
+    wrong = torch.tensor([1.0] * 8 + [0.0] * 2 + [1.0] * 2 + [0.0] * 8)
+    found = class_strengths(wrong, labels, torch.tensor([1000, 4000]))
+    assert found.tolist() == pytest.approx([1, 0.25], rel=1e-5)
+    absent = class_strengths(wrong, labels, torch.tensor([1000, 4000, 0, 1000]))
+    assert absent[2] == 0
+    assert 0 < absent[3] < 1
+    assert class_strengths(wrong * 0, labels, torch.tensor([5, 5])).tolist() == [0, 0]
+
+
+def linear_network() -> Network:
+    """A linear head on a layer whose output is the input: R is |V^T (p - e_y)|."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Identity(), nn.Linear(6, 4))
+    return Network(net, example=torch.randn(2, 6), num_classes=4)
+
+
+def test_jacobian_of_a_linear_head():
+    net, (_, batch) = linear_network(), toy()
+    net.tap(["0"])
+    x = torch.randn(6, 6, requires_grad=True)
+    with opened(net.taps) as edges:
+        output = net(x)
+    loss = AF.cross_entropy(output.logits, batch.labels).sum()
+    gradients = torch.autograd.grad(loss, list(edges.values()), create_graph=True)
+    hot = torch.eye(4)[batch.labels]
+    expected = ((output.logits.softmax(1) - hot) @ net.backbone[1].weight).norm(dim=1)
+    torch.testing.assert_close(jacobian_norm(gradients, [None]), expected)
+
+
+class TwoLayers(nn.Module):
+    """Conv, BatchNorm, ReLU in place, linear."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.norm, self.last = nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3), nn.Linear(3, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu_(self.norm(self.conv(x))).mean((2, 3)))
+
+
+def test_har_penalty_and_its_second_order_gradient():
+    """Against ``h`` made by hand, and finite differences, in float64 with BatchNorm in eval mode."""
+    torch.manual_seed(0)
+    net = TwoLayers().double()
+    net.norm.weight.data, net.norm.bias.data = torch.tensor([0.5, 2.0, 1.5]).double(), torch.randn(3).double()
+    x, labels = torch.randn(5, 1, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 3, 0])
+    method = begun(create_method("har", weight=2.0), classes=4).double()
+    method.tau.copy_(torch.tensor([1.0, 0.5, 0.25, 0.0]))
+    wrapped = method.attach(Network(net, example=x[:2], num_classes=4), None)
+    wrapped.eval()
+    batch = Batch((x,), labels, torch.arange(5), torch.ones(5, dtype=torch.float64))
+
+    def loss(stage: int = 1) -> Tensor:
+        return method.step([wrapped], {"all": batch}, None, CLOCK._replace(stage=stage)).loss
+
+    normalised = (net.conv(x) - net.norm.running_mean.view(1, 3, 1, 1)) / (
+        net.norm.running_var.view(1, 3, 1, 1) + net.norm.eps
+    ).sqrt()
+    scaled = net.norm.weight.view(1, 3, 1, 1) * normalised + net.norm.bias.view(1, 3, 1, 1)
+    ce = AF.cross_entropy(net.last(scaled.relu().mean((2, 3))), labels)
+    (by_hand,) = torch.autograd.grad(ce.sum(), normalised)
+    norms = by_hand.flatten(1).norm(dim=1)
+    torch.testing.assert_close(loss(), ce.mean() + 2.0 * (method.tau[labels] * norms).mean())
+    torch.testing.assert_close(loss(0), ce.mean())
+    parameters = [net.conv.weight, net.norm.weight, net.last.weight]
+    found = torch.autograd.grad(loss(), parameters)
+    for parameter, gradient in zip(parameters, found, strict=True):
+        flat = parameter.data.view(-1)
+        for k in range(0, len(flat), 5):
+            values = []
+            for shift in (1e-6, -1e-6):
+                flat[k] += shift
+                values.append(loss().item())
+                flat[k] -= shift
+            assert (values[0] - values[1]) / 2e-6 == pytest.approx(gradient.flatten()[k].item(), abs=1e-6)
+
+
+def test_har_measures_each_class_on_the_half_it_did_not_train_on():
+    method = create_method("har")
+    made = trained(method, planted(24), settings(2))
+    assert [record["stage"] for record in made.state.history] == [0, 0, 1, 1]
+    assert len(made.state.history) == made.epochs == 4
+    tau = method.tau
+    assert tau.max() == 1
+    assert (tau >= 0).all()
+    assert len(set(tau.tolist())) > 1
+    with pytest.raises(InputError, match="has no BatchNorm layer; name modules"):
+        trainer(create_method("har"), planted(), settings(1), net=lambda: LawNet(False)).fit()
+    trained(create_method("har", at=["stage1"]), planted(), settings(1), net=lambda: LawNet(False))
+
+
+def test_options_of_har_are_the_codes_scaling():
+    gradients = [torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 4.0]])]
+    assert jacobian_norm(gradients, [None, None]).item() == pytest.approx(5)
+    assert jacobian_norm(gradients, [None, None], summed=True).item() == pytest.approx(7)
+    assert jacobian_norm(gradients, [torch.tensor([2.0, 1.0]), None]).item() == pytest.approx(math.sqrt(52))
+    steps = {}
+    for scaled in (False, True):
+        method = create_method("har", weight=1.0, batch_scaled=scaled)
+        made, phase, batches, clock = one_step(method)
+        torch.manual_seed(0)
+        steps[scaled] = method.step(made.nets, batches, phase, clock).log["jacobian"]
+    assert steps[False].item() == pytest.approx(16 * steps[True].item(), rel=1e-4)
+
+
+def test_byot_by_hand():
+    method = create_method("byot", alpha=0.3, temperature=2.0, feature_weight=0.1)
+    made, phase, batches, clock = one_step(method)
+    batch, net = batches["all"], made.nets[0]
+    torch.manual_seed(0)
+    step = method.step(made.nets, batches, phase, clock)
+    torch.manual_seed(0)
+    output = net(batch.views[0])
+    expected = AF.cross_entropy(output.logits, batch.labels)
+    teacher = (output.logits / 2).softmax(1)
+    for logits, feature in zip(output.aux, output.aux_features, strict=True):
+        kl = (teacher * (teacher.log() - (logits / 2).log_softmax(1))).sum(1)
+        distance = (feature - output.feature).square().sum(1)
+        expected = expected + 0.7 * AF.cross_entropy(logits, batch.labels) + 0.3 * kl + 0.1 * distance
+    torch.testing.assert_close(step.loss, expected.mean())
+    assert [feature.shape[1] for feature in output.aux_features] == [net.classifier.in_features] * len(output.aux)
+
+
+def test_byot_teaches_without_moving_the_teacher():
+    """The gradient at the deepest classifier is that of its own cross-entropy."""
+    made, phase, batches, clock = one_step(create_method("byot", alpha=0.9, feature_weight=1.0))
+    net, batch = made.nets[0], batches["all"]
+    last = net.classifier.weight
+    torch.manual_seed(0)
+    (found,) = torch.autograd.grad(made.method.step(made.nets, batches, phase, clock).loss, last)
+    torch.manual_seed(0)
+    (own,) = torch.autograd.grad(AF.cross_entropy(net(batch.views[0]).logits, batch.labels).mean(), last)
+    torch.testing.assert_close(found, own)
+    plain = create_method("byot", alpha=0.0, feature_weight=0.0)
+    torch.manual_seed(0)
+    loss = plain.step(made.nets, batches, phase, clock).loss
+    torch.manual_seed(0)
+    output = net(batch.views[0])
+    sums = sum(AF.cross_entropy(z, batch.labels) for z in (output.logits, *output.aux)).mean()
+    torch.testing.assert_close(loss, sums)
+
+
+def test_byot_masks_entries_where_neither_feature_is_positive():
+    method = create_method("byot", masked_features=True)
+    student, teacher = torch.tensor([[-1.0, -2.0, 3.0]]), torch.tensor([[-3.0, 1.0, -1.0]])
+    assert method.distance(student, teacher).item() == pytest.approx(9 + 16)
+    assert create_method("byot").distance(student, teacher).item() == pytest.approx(4 + 9 + 16)
+
+
+def test_one_by_hand_and_with_identical_branches():
+    method = create_method("one", temperature=2.0)
+    made, phase, batches, clock = one_step(method)
+    batch, net = batches["all"], made.nets[0]
+    torch.manual_seed(0)
+    step = method.step(made.nets, batches, phase, clock)
+    torch.manual_seed(0)
+    output = net(batch.views[0])
+    *others, gates = output.aux
+    torch.testing.assert_close(gates.sum(1), torch.ones(16))
+    logits = [output.logits, *others]
+    assert not torch.allclose(logits[0], logits[1])
+    ensemble = sum(gates[:, k : k + 1] * z for k, z in enumerate(logits))
+    expected = AF.cross_entropy(ensemble, batch.labels)
+    for z in logits:
+        teacher = (ensemble / 2).softmax(1)
+        kl = (teacher * (teacher.log() - (z / 2).log_softmax(1))).sum(1)
+        expected = expected + AF.cross_entropy(z, batch.labels) + 4 * kl
+    torch.testing.assert_close(step.loss, expected.mean())
+    same = output._replace(aux=(output.logits, output.logits, gates))
+    loss = method.step([lambda x: same], batches, phase, clock).loss
+    torch.testing.assert_close(loss, 4 * AF.cross_entropy(output.logits, batch.labels).mean())
+
+
+def test_one_distils_without_moving_the_gate():
+    made, phase, batches, clock = one_step(create_method("one"))
+    net, batch = made.nets[0], batches["all"]
+    gate = net.branches[-1].head.layers[0].weight
+    found = []
+    for temperature in (1.0, 50.0):
+        torch.manual_seed(0)
+        method = create_method("one", temperature=temperature)
+        found.append(torch.autograd.grad(method.step(made.nets, batches, phase, clock).loss, gate)[0])
+    torch.testing.assert_close(found[0], found[1])
+    assert found[0].abs().max() > 0
+    assert create_method("one", ramp=80).weight(Clock(0, 0, 100, 0, 1)) == pytest.approx(math.exp(-5))
+    assert create_method("one", ramp=80).weight(Clock(0, 40, 100, 0, 1)) == pytest.approx(math.exp(-1.25))
+    assert create_method("one", ramp=80).weight(Clock(0, 90, 100, 0, 1)) == 1
+    assert len(batch.labels) == 16
+
+
+@pytest.mark.parametrize(
+    ("make", "example", "place"),
+    [
+        (lambda: torchvision.models.resnet18(num_classes=3), torch.randn(2, 3, 64, 64), "layer3"),
+        (lambda: SmallResNet(3, 3), torch.randn(2, 3, 16, 16), None),
+        (lambda: Perceptron(6, 3), torch.randn(2, 6), None),
+        (Encoder, torch.randint(20, (2, 7)), "encoder.layers.2"),
+    ],
+)
+def test_tails_are_what_follows_a_module(make, example: Tensor, place: str | None):
+    """Each tail starts from the trunk's output; with the network's own weights it gives its logits."""
+    net = Network(make(), example=example, num_classes=3)
+    before = {name: value.clone() for name, value in net.backbone.state_dict().items()}
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    net.replicate(place, 2, example, seed=1)
+    assert torch.equal(state, torch.get_rng_state())
+    assert all(torch.equal(value, net.backbone.state_dict()[name]) for name, value in before.items())
+    if place is not None:
+        assert net.places == [place] * 2
+    own = sum(p.numel() for p in net.backbone.parameters())
+    for branch in net.branches:
+        assert 0 < sum(p.numel() for p in branch.parameters()) < own
+        tail = dict(branch.head.net.named_parameters())
+        for name, value in tail.items():
+            assert value.shape == net.backbone.get_parameter(name).shape
+    net.eval()
+    net.heads_in_eval = True
+    for branch in net.branches:
+        for name, value in branch.head.net.state_dict().items():
+            value.copy_(net.backbone.state_dict()[name])
+    output = net(example)
+    for logits in output.aux:
+        torch.testing.assert_close(logits, output.logits, rtol=1e-4, atol=1e-5)
+
+
+class Skipping(nn.Module):
+    """Reads its input again at the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x) + x)
+
+
+def test_a_tail_that_needs_more_than_its_trunk_is_refused():
+    net = Network(Skipping(), example=torch.randn(2, 6), num_classes=3)
+    with pytest.raises(ValueError, match="what follows module 'first'"):
+        net.replicate("first", 1, torch.randn(2, 6))
+
+
+@pytest.mark.parametrize("name", ["byot", "one"])
+def test_methods_with_branches_cannot_be_wrapped(name: str):
+    with pytest.raises(InputError, match="attaches classifiers of its own to intermediate layers: it can't be wrapped"):
+        Alasca(create_method(name))
+
+
+def test_adaptive_and_uniform_smoothing_of_either_classifier():
+    """Table 9's parts, as options of the one wrapper, by hand."""
+    for options, gamma in (
+        ({"confidence_from": 0.7, "warmup": None}, lambda z, y: torch.full((16,), 0.7)),
+        ({"momentum": 0.0, "temperature": 1.0, "warmup": None}, lambda z, y: AF.confidence(z, y, 1.0)),
+    ):
+        for smooths in ("sub", "main"):
+            method = Alasca(create_method("ce"), smooths=smooths, **options)
+            made, phase, batches, clock = one_step(method)
+            batch, net = batches["all"], made.nets[0]
+            assert bool(len(net.branches)) == (smooths == "sub")
+            torch.manual_seed(0)
+            step = method.step(made.nets, batches, phase, clock)
+            torch.manual_seed(0)
+            output = net(batch.views[0])
+            heads = output.aux if smooths == "sub" else (output.logits,)
+            g = gamma(output.logits, batch.labels)
+            penalty = sum(AF.smoothed_cross_entropy(z, batch.labels, g) for z in heads).mean()
+            torch.testing.assert_close(step.loss, AF.cross_entropy(output.logits, batch.labels).mean() + 2 * penalty)
+
+
+WRONG = [
+    ("mae", {"scale": 0.0}), ("gce", {"q": 0.0}), ("gce", {"q": 2.0}), ("gce", {"k": 1.0}), ("gce", {"every": 0}),
+    ("sce", {"alpha": -1.0}), ("sce", {"log_zero": 1.0}), ("apl", {"active": "ce"}), ("apl", {"beta": -1.0}),
+    ("alf", {"kind": "x"}), ("alf", {"kind": "aul", "a": 1.0}), ("alf", {"q": 0.0}), ("gjs", {"label_weight": 1.0}),
+    ("gjs", {"num_views": 0}), ("gjs", {"view": "plain"}), ("bootstrapping", {"beta": 2.0}), ("elr", {"beta": 1.0}),
+    ("elr", {"lam": -1.0}), ("lsr", {"alpha": 2.0}), ("lsr", {"off_target": "x"}), ("als", {"scale": "x"}),
+    ("als", {"warmup": -1}), ("tf_kd", {"a": 0.0}), ("tf_kd", {"temperature": 0.0}), ("mixup", {"alpha": 0.0}),
+    ("har", {"weight": -1.0}), ("har", {"norm": "x"}), ("cdr", {"noise_rate": 1.0}), ("cdr", {"decay": "l3"}),
+    ("cdr", {"strength": -1.0}), ("byot", {"alpha": 2.0}), ("byot", {"predict": "x"}),
+    ("byot", {"feature_weight": -1.0}),
+    ("one", {"branches": 1}), ("one", {"temperature": 0.0}), ("one", {"ramp": -1}), ("one", {"predict": "x"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "options"), WRONG, ids=str)
+def test_options_out_of_range_name_the_option(name: str, options: dict):
+    option = list(options)[-1]
+    with pytest.raises(ValueError, match=rf"\b{option}\b.*expected"):
+        method_class(name)(**options)
+    with pytest.raises(InputError, match=rf"^option .*{option}"):
+        create_method(name, **options)
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_numbers_that_are_none_are_refused(name: str):
+    hints = inspect.signature(method_class(name)).parameters
+    for option in option_names(method_class(name)):
+        if isinstance(hints[option].default, float):
+            with pytest.raises(InputError, match=option):
+                create_method(name, **{option: float("nan")})
+            with pytest.raises(InputError, match=f"{option}: 'x', expected a number"):
+                create_method(name, **{option: "x"})
+
+
+@pytest.mark.parametrize("name", list_methods())
+def test_presets_are_options_with_a_source(name: str):
+    cls = method_class(name)
+    assert cls.presets[-1].data == "unknown" or name == "bootstrapping"
+    assert "unknown" in {preset.data for preset in cls.presets}
+    assert len({preset.data for preset in cls.presets}) == len(cls.presets)
+    for preset in cls.presets:
+        assert preset.source
+        assert isinstance(create_method(name, **preset_options(name, preset.data)), cls)
+    with pytest.raises(InputError, match="has no preset 'mars'; expected one of"):
+        preset_options(name, "mars")
+    for option in cls.epoch_options:
+        assert fits(inspect.signature(cls).parameters[option].default, int)
+
+
+def test_labels_outside_the_classes_are_refused_where_data_enter(tmp_path):
+    import numpy as np
+
+    from alasca.data import load_source
+
+    np.savez(tmp_path / "t.npz", x=np.zeros((4, 2)), y=np.array([0, 1, 5, 1]), classes=np.array(["a", "b"]))
+    with pytest.raises(InputError, match="y row 2: label 5, expected 0 to 1"):
+        load_source(f"npz:{tmp_path / 't.npz'}")
+
+
+def test_no_step_waits_for_a_device():
+    """Operators that read a value back, over one step of every method, bare and wrapped."""
+    from alasca.testing.ranks import registered
+    from test_criterion import Operators
+
+    for name, make in registered().items():
+        method = make()
+        made, phase, batches, clock = one_step(method)
+        with Operators() as operators:
+            torch.autograd.backward(method.step(made.nets, batches, phase, clock).loss)
+            for k in phase.train:
+                method.on_gradients(network(made.nets[k]).backbone, clock)
+        assert not operators.waits, f"{name}: {operators.waits}"
+
+
+def test_trainer_runs_all_stages():
+    fitted = Trainer(create_method("har"), LawNet, planted(), settings(1)).fit()
+    assert fitted.chosen_epoch == 1
