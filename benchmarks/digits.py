@@ -3,8 +3,8 @@
     python benchmarks/digits.py runs/digits              # trains what is missing, one process a run
     python benchmarks/digits.py runs/digits --jobs 0     # tables only
 
-Each run is ``alasca train`` with the settings of `COMMON` in a folder of its own; finished ones are kept. The table goes
-to ``docs/methods.md``, between its markers, and the figures with all settings to ``results/digits.csv``.
+Each run is ``alasca train`` with the settings of `COMMON` in a folder of its own; finished ones are kept. The table
+goes to ``docs/methods.md``, between its markers, and the figures with all settings to ``results/digits.csv``.
 """
 
 from __future__ import annotations
@@ -105,8 +105,9 @@ def markdown(table: pd.DataFrame) -> str:
     seeds = int(table.seeds.min())
     words = f"ALASCA does not help here: {', '.join(losing)}." if losing else "ALASCA helps every method here."
     return "\n".join([
-        *lines, "", f"Test accuracy in percent, last epoch (early_stopping: the epoch it chose), mean ± standard deviation "
-        f"over {seeds} seeds; time of the whole training, as a ratio to bare `ce`. {words}", "",
+        *lines, "",
+        "Test accuracy in percent, last epoch (early_stopping: the epoch it chose), mean ± standard deviation over "
+        f"{seeds} seeds; time of the whole training, as a ratio to bare `ce`. {words}", "",
         f"Settings: `alasca train {' '.join(COMMON)}`, methods with their defaults.", "",
     ])  # fmt: skip
 

@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alasca import list_methods
 from alasca.cli import main
-from alasca.engine import Stopped
+from alasca.engine import Stopped, Training
+from alasca.experiment import Settings
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
 
@@ -82,13 +84,19 @@ MISTAKES = [
     (["train", "--set", "alasca.momentum=[0.7]"], "momentum: (0.7,)"),
     (["train", "--set", "alasca.rest=yes"], "rest: 'yes', expected true or false"),
     (["train", "--set", "momentum"], "expected name=value"),
+    (["train", "--method", "gce", "--set", "q=2"], "option q: 2, expected above 0 and at most 1"),
+    (["train", "--method", "gce", "--set", "k=half"], "option k: 'half', expected a number or none"),
+    (["train", "--method", "gce", "--preset", "cifar"], "gce has no preset 'cifar'; expected one of cifar10"),
+    (["train", "--method", "byot"], "attaches classifiers of its own to intermediate layers: it can't be wrapped"),
+    (["train", "--method", "one", "--no-alasca", "--set", "at=stage9"], "stage9"),
+    (["train", "--method", "har", "--no-alasca", "--set", "at=[]"], "at: "),
     (["train", "--set", "q=0.7"], "ce has no such option"),
     (["train", "--no-alasca", "--set", "alasca.momentum=0.5"], "leave out --no-alasca"),
     (["train", "--set", "alasca.at=block9"], "block9"),
     (["train", "--limit", "3"], "limit: 3"),
     (["train", "--val-fraction", "1.5"], "val-fraction: 1.5"),
     (["train", "--select", "best"], "expected one of last, noisy-val"),
-    (["train", "--select", "noisy-val"], "--val-fraction"),
+    (["train", "--select", "noisy-val", "--val-fraction", "0"], "--val-fraction"),
     (["train", "--device", "tpu"], "device"),
     (["train", "--threads", "0"], "threads: 0"),
     (["train", "--shift", "-1"], "shift: -1"),
@@ -250,3 +258,37 @@ def test_a_demo_that_stops_is_one_line(tmp_path: Path, capsys, monkeypatch):
     code, _, err = run("demo", "--seeds", "1", "--epochs", "1", "--out", "d", capsys=capsys)
     assert code == 130
     assert err == "stopped in epoch 1 after step 2. Continue it with: alasca resume d/ce-seed0\n"
+
+
+def test_presets_and_early_stopping(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--method", "sce", "--preset", "cifar100", "--set", "beta=0.5", "--no-alasca"]
+    code, _, err = run("train", *arguments, *FAST, "--out", "a", capsys=capsys)
+    assert (code, err) == (0, "")
+    settings = Settings.from_json(json.loads(Path("a/run.json").read_text())["settings"])
+    method = settings.make_method()
+    assert (method.alpha, method.beta) == (6.0, 0.5)
+    code, out, err = run("train", "--method", "early_stopping", *FAST, "--out", "b", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "epoch chosen on noisy held-out labels" in out
+    assert json.loads(Path("b/run.json").read_text())["val_samples"] == 8
+    code, _, err = run("train", "--method", "early_stopping", "--val-fraction", "0", *FAST, "--out", "c", capsys=capsys)
+    assert code == 2
+    assert "--val-fraction" in err
+
+
+def test_epochs_of_a_method_shrink_with_the_run():
+    gce = Settings(method="gce", alasca=False, options={"k": 0.5}, training=Training(epochs=60)).make_method()
+    assert (gce.start, gce.every) == (20, 5)
+    gce = Settings(method="gce", alasca=False, options={"start": 3}, training=Training(epochs=60)).make_method()
+    assert (gce.start, gce.every) == (3, 5)
+    assert Settings(method="als", alasca=False, training=Training(epochs=200)).make_method().warmup == 20
+
+
+def test_list_verbose_names_options_presets_and_sources(capsys):
+    code, out, _ = run("list", "methods", "--verbose", capsys=capsys)
+    assert code == 0
+    for name in list_methods():
+        assert f"\n  {name}: " in out
+    assert "alpha=6, beta=0.1  [Wang et al. (2019), section 4.3]" in out
+    assert "default             q=0.7, k=none" in out

@@ -360,7 +360,7 @@ def test_har_measures_each_class_on_the_half_it_did_not_train_on():
     assert tau.max() == 1
     assert (tau >= 0).all()
     assert len(set(tau.tolist())) > 1
-    with pytest.raises(InputError, match="has no BatchNorm layer; name modules"):
+    with pytest.raises(InputError, match="no BatchNorm layer in LawNet; name modules"):
         trainer(create_method("har"), planted(), settings(1), net=lambda: LawNet(False)).fit()
     trained(create_method("har", at=["stage1"]), planted(), settings(1), net=lambda: LawNet(False))
 

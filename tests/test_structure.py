@@ -114,6 +114,12 @@ def test_functional_knows_shapes():
         "assert AF.soft_cross_entropy(z, z.softmax(1)).shape == AF.smoothness(z).shape == (4,)\n"
         "assert AF.confidence(z, y).shape == AF.agreed_labels(y, z, (z,)).shape == (4,)\n"
         "AF.label_smoothing(z, y, 0.1), AF.symmetric_noise(y, 0.5, 3)\n"
+        "for loss in (AF.mae, AF.rce, AF.gce, AF.truncated_gce, AF.nce, AF.normalized_focal, AF.tf_kd):\n"
+        "    assert loss(z, y).shape == (4,)\n"
+        "AF.nce_agce(z, y, 1., 4., 6., 1.5), AF.nce_aul(z, y, 1., 4., 6.3, 1.5), AF.nce_ael(z, y, 1., 4., 5.)\n"
+        "AF.sce(z, y, 1., 1.)\n"
+        "AF.nce_rce(z, y, 1., 1.), AF.nce_mae(z, y, 1., 1.), AF.bootstrapping(z, y, 0.8), AF.distillation(z, z, 2.)\n"
+        "AF.elr_regularizer(z, z.softmax(1)), AF.jensen_shannon([z, z], y, (0.2, 0.4, 0.4))\n"
         "try: AF.cross_entropy(z, y[:, None])\n"
         "except jaxtyping.TypeCheckError: print('checked')\n"
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, CycloptsError, Group, Parameter
 from cyclopts.config import Toml
 
+from alasca.cli.arguments import config_file, new_folder, parse_options
 from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
 
 app = App(
@@ -25,34 +25,6 @@ DATA = Group("Data", sort_key=1)
 METHOD = Group("Method", sort_key=2)
 TRAINING = Group("Training", sort_key=3)
 RUN = Group("Run", sort_key=4)
-
-
-def new_folder(kind: str) -> Path:
-    """A fresh name under ``runs/``; processes under torchrun could not agree on one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from alasca.core import InputError
-
-        raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
-    stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
-    name, k = stem, 1
-    while name.exists():
-        k += 1
-        name = Path(f"{stem}-{k}")
-    return name
-
-
-def parse_options(given: list[str]) -> dict[str, Any]:
-    """``name=value`` texts as a dict."""
-    from alasca.core import InputError
-    from alasca.experiment import option_value
-
-    options: dict[str, Any] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not name:
-            raise InputError(f"set: {text!r}, expected name=value, e.g. --set alasca.momentum=0.9")
-        options[name.strip()] = option_value(value.strip())
-    return options
 
 
 @app.command
@@ -107,20 +79,12 @@ def demo(
 @app.command
 def train(
     *,
-    data: Annotated[
-        str, Parameter(group=DATA, help="digits, npz:FILE or folder:DIR (a sub-folder a class).")
-    ] = "digits",
-    noise: Annotated[
-        str, Parameter(group=DATA, help="Wrong labels to make: none, symmetric:R, ...; see alasca list.")
-    ] = "none",
-    limit: Annotated[
-        int | None, Parameter(group=DATA, help="At most so many training samples, class-balanced.")
-    ] = None,
+    data: Annotated[str, Parameter(group=DATA, help="digits, npz:FILE or folder:DIR; see alasca list.")] = "digits",
+    noise: Annotated[str, Parameter(group=DATA, help="Wrong labels to make: symmetric:R, ...")] = "none",
+    limit: Annotated[int | None, Parameter(group=DATA, help="At most so many samples, class-balanced.")] = None,
     val_fraction: Annotated[
         float | None,
-        Parameter(
-            group=DATA, help="Share of the noisy training set held out. Default: 0.1 without a test set, else 0."
-        ),
+        Parameter(group=DATA, help="Share held out. Default: 0.1 without a test set or for noisy-val, else 0."),
     ] = None,
     image_size: Annotated[int, Parameter(group=DATA, help="Side to which a folder's pictures are resized.")] = 32,
     shift: Annotated[int | None, Parameter(group=DATA, help="Pixels that training shifts pictures by.")] = None,
@@ -133,9 +97,7 @@ def train(
             name="--set", group=METHOD, help="Option name=value; the wrapper's as alasca.name=value. Repeatable."
         ),
     ] = None,
-    preset: Annotated[
-        str | None, Parameter(group=METHOD, help="Options of the method for known data; see alasca list --verbose.")
-    ] = None,
+    preset: Annotated[str | None, Parameter(group=METHOD, help="Options; see alasca list --verbose.")] = None,
     network: Annotated[
         str, Parameter(group=METHOD, help="auto, small-resnet, mlp, or package.module:callable of your own.")
     ] = "auto",
@@ -152,8 +114,7 @@ def train(
     accumulate: Annotated[int, Parameter(group=TRAINING, help="Micro-batches an optimiser step.")] = 1,
     precision: Annotated[str, Parameter(group=TRAINING, help="float32, bf16 or fp16.")] = "float32",
     select: Annotated[
-        str | None,
-        Parameter(group=TRAINING, help="Epoch to keep: last, or noisy-val (best held-out). Default: the method's."),
+        str | None, Parameter(group=TRAINING, help="Epoch: last or noisy-val; else the method's.")
     ] = None,
     seed: Annotated[int, Parameter(group=RUN, help="Of everything random.")] = 0,
     device: Annotated[str, Parameter(group=RUN, help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
@@ -285,16 +246,6 @@ def one_line(error: CycloptsError) -> str:
     """A command-line mistake in one line."""
     error.console = None
     return " ".join(str(error).split())
-
-
-def config_file(arguments: list[str]) -> str | None:
-    """The file after ``--config``, if any."""
-    for k, argument in enumerate(arguments):
-        if argument == "--config" and k + 1 < len(arguments):
-            return arguments[k + 1]
-        if argument.startswith("--config="):
-            return argument.partition("=")[2]
-    return None
 
 
 def configure(arguments: list[str]) -> None:

@@ -128,7 +128,7 @@ def distillation(
 
     Usually multiplied by ``T ** 2``, so that its gradient keeps its size as T grows (Hinton et al., 2015).
     """
-    check_above("temperature", temperature, 0)
+    check_above("temperature", temperature, 0.0)
     if teacher.shape != logits.shape:
         raise ValueError(f"teacher: shape {tuple(teacher.shape)}, expected that of logits, {tuple(logits.shape)}")
     log_t = log_probabilities(teacher.detach() / temperature)
@@ -161,7 +161,7 @@ def tf_kd(
     """
     check_logits(logits, labels)
     check_unit("alpha", alpha)
-    check_above("temperature", temperature, 0)
+    check_above("temperature", temperature, 0.0)
     if not 0 < a < 1:
         raise ValueError(f"a: {a}, expected above 0 and below 1")
     classes = logits.shape[-1]

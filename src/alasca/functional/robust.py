@@ -36,7 +36,7 @@ def mae(
     >>> mae(torch.tensor([[0.7, 0.2, 0.1]]).log(), torch.tensor([0]))
     tensor([0.6000])
     """
-    check_above("scale", scale, 0)
+    check_above("scale", scale, 0.0)
     return -scale * torch.expm1(log_given(logits, labels))
 
 
@@ -152,8 +152,8 @@ def agce(
     logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], a: float, q: float
 ) -> Float[Tensor, "batch"]:
     """Asymmetric generalised cross-entropy ``((a + 1)^q - (a + p_y)^q) / q`` (Zhou et al., 2021); a, q above 0."""
-    check_above("a", a, 0)
-    check_above("q", q, 0)
+    check_above("a", a, 0.0)
+    check_above("q", q, 0.0)
     return (math.pow(a + 1, q) - (a + log_given(logits, labels).exp()) ** q) / q
 
 
@@ -161,14 +161,14 @@ def aul(
     logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], a: float, q: float
 ) -> Float[Tensor, "batch"]:
     """Asymmetric unhinged loss ``((a - p_y)^q - (a - 1)^q) / q`` (Zhou et al., 2021); a above 1, q above 0."""
-    check_above("a", a, 1)
-    check_above("q", q, 0)
+    check_above("a", a, 1.0)
+    check_above("q", q, 0.0)
     return ((a - log_given(logits, labels).exp()) ** q - math.pow(a - 1, q)) / q
 
 
 def ael(logits: Float[Tensor, "batch classes"], labels: Int[Tensor, "batch"], a: float) -> Float[Tensor, "batch"]:
     """Asymmetric exponential loss ``exp(-p_y / a)`` (Zhou et al., 2021); a above 0. It ends at exp(-1/a), not at 0."""
-    check_above("a", a, 0)
+    check_above("a", a, 0.0)
     return (-log_given(logits, labels).exp() / a).exp()
 
 

@@ -51,9 +51,9 @@ class AsymmetricLoss(LossMethod):
             raise ValueError(f"kind: {kind!r}, expected one of {', '.join(LOSSES)}")
         if not alpha >= 0:
             raise ValueError(f"alpha: {alpha}, expected at least 0")
-        check_above("beta", beta, 0)
-        check_above("a", a, 1 if kind == "aul" else 0)
-        check_above("q", q, 0)
+        check_above("beta", beta, 0.0)
+        check_above("a", a, 1.0 if kind == "aul" else 0.0)
+        check_above("q", q, 0.0)
         self.kind, self.alpha, self.beta, self.a, self.q = kind, alpha, beta, a, q
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:

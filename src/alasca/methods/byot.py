@@ -55,7 +55,7 @@ class BeYourOwnTeacher(Method):
     ) -> None:
         super().__init__()
         check_unit("alpha", alpha)
-        check_above("temperature", temperature, 0)
+        check_above("temperature", temperature, 0.0)
         if not feature_weight >= 0:
             raise ValueError(f"feature_weight: {feature_weight}, expected at least 0")
         if predict not in ("main", "ensemble"):

@@ -57,9 +57,9 @@ class HeteroskedasticRegularization(Method):
     def attach(self, net: nn.Module, problem: Problem) -> nn.Module:
         assert isinstance(net, Network)
         norms = [name for name, module in net.backbone.named_modules() if isinstance(module, _BatchNorm)]
-        names = [self.at] if isinstance(self.at, str) else self.at or norms[1:] or norms
+        names = [self.at] if isinstance(self.at, str) else (norms[1:] or norms) if self.at is None else self.at
         if not names:
-            raise InputError(f"at: {type(net.backbone).__name__} has no BatchNorm layer; name modules to regularise")
+            raise InputError(f"at: no BatchNorm layer in {type(net.backbone).__name__}; name modules to regularise")
         net.tap(names)
         return net
 

@@ -26,7 +26,7 @@ class MeanAbsoluteError(LossMethod):
 
     def __init__(self, scale: float = 2.0) -> None:
         super().__init__()
-        check_above("scale", scale, 0)
+        check_above("scale", scale, 0.0)
         self.scale = scale
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:

@@ -35,7 +35,7 @@ class Mixup(Method):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        check_above("alpha", alpha, 0)
+        check_above("alpha", alpha, 0.0)
         self.alpha = alpha
 
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:

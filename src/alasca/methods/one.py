@@ -61,7 +61,7 @@ class OnTheFlyNativeEnsemble(Method):
         super().__init__()
         if branches < 2:
             raise ValueError(f"branches: {branches}, expected at least 2")
-        check_above("temperature", temperature, 0)
+        check_above("temperature", temperature, 0.0)
         if ramp < 0:
             raise ValueError(f"ramp: {ramp}, expected at least 0")
         if predict not in ("main", "ensemble"):

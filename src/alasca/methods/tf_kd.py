@@ -44,8 +44,8 @@ class TeacherFreeDistillation(LossMethod):
         check_unit("alpha", alpha)
         if not 0 < a < 1:
             raise ValueError(f"a: {a}, expected above 0 and below 1")
-        check_above("temperature", temperature, 0)
-        check_above("multiplier", multiplier, 0)
+        check_above("temperature", temperature, 0.0)
+        check_above("multiplier", multiplier, 0.0)
         self.options = (alpha, a, temperature, legacy, multiplier)
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:

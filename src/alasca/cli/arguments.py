@@ -1,0 +1,46 @@
+"""What commands make of their arguments."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+
+def new_folder(kind: str) -> Path:
+    """A fresh name under ``runs/``; processes under torchrun could not agree on one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from alasca.core import InputError
+
+        raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
+    stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
+    name, k = stem, 1
+    while name.exists():
+        k += 1
+        name = Path(f"{stem}-{k}")
+    return name
+
+
+def parse_options(given: list[str]) -> dict[str, Any]:
+    """``name=value`` texts as a dict."""
+    from alasca.core import InputError
+    from alasca.experiment import option_value
+
+    options: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"set: {text!r}, expected name=value, e.g. --set alasca.momentum=0.9")
+        options[name.strip()] = option_value(value.strip())
+    return options
+
+
+def config_file(arguments: list[str]) -> str | None:
+    """The file after ``--config``, if any."""
+    for k, argument in enumerate(arguments):
+        if argument == "--config" and k + 1 < len(arguments):
+            return arguments[k + 1]
+        if argument.startswith("--config="):
+            return argument.partition("=")[2]
+    return None
