@@ -87,7 +87,9 @@ MISTAKES = [
     (["train", "--method", "gce", "--set", "q=2"], "option q: 2, expected above 0 and at most 1"),
     (["train", "--method", "gce", "--set", "k=half"], "option k: 'half', expected a number or none"),
     (["train", "--method", "gce", "--preset", "cifar"], "gce has no preset 'cifar'; expected one of cifar10"),
-    (["train", "--method", "byot"], "attaches classifiers of its own to intermediate layers: it can't be wrapped"),
+    (["train", "--method", "byot"], "so ALASCA can't wrap it; add --no-alasca"),
+    (["train", "--method", "har", "--set", "at=nosuch"], "no module 'nosuch'"),
+    (["train", "--method", "tf_kd", "--set", "alpha=inf"], "option alpha: inf, expected a number"),
     (["train", "--method", "one", "--no-alasca", "--set", "at=stage9"], "stage9"),
     (["train", "--method", "har", "--no-alasca", "--set", "at=[]"], "at: "),
     (["train", "--set", "q=0.7"], "ce has no such option"),
@@ -165,6 +167,9 @@ def test_rows_of_numbers_and_a_network_of_ones_own(tmp_path: Path, capsys, monke
     )
     arguments = ["--data", "npz:t.npz", "--network", "mynet:net", "--set", "alasca.at=['1', '3']"]
     code, _, err = run("train", *arguments, *FAST, "--out", "b", capsys=capsys)
+    assert (code, err) == (0, "")
+    arguments = ["--data", "npz:t.npz", "--network", "mynet:net", "--set", "alasca.at=[1, 3]"]
+    code, _, err = run("train", *arguments, *FAST, "--out", "c", capsys=capsys)
     assert (code, err) == (0, "")
     code, _, err = run("report", "b", capsys=capsys)
     assert (code, err) == (0, "")
@@ -282,6 +287,10 @@ def test_epochs_of_a_method_shrink_with_the_run():
     assert (gce.start, gce.every) == (20, 5)
     gce = Settings(method="gce", alasca=False, options={"start": 3}, training=Training(epochs=60)).make_method()
     assert (gce.start, gce.every) == (3, 5)
+    options = {"method": "gce", "preset": "cifar100-truncated", "alasca": False}
+    gce = Settings(**options, training=Training(epochs=60)).make_method()
+    assert (gce.start, gce.every, gce.k) == (40, 5, 0.5)
+    assert Settings(**options, training=Training(epochs=150)).make_method().start == 80
     assert Settings(method="als", alasca=False, training=Training(epochs=200)).make_method().warmup == 20
 
 

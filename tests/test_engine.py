@@ -90,6 +90,16 @@ def test_resume_is_exact_under_every_setting(tmp_path: Path, optimizer: str, opt
         require_same(whole, everything(second), f"stopped after {stop}")
 
 
+def test_a_first_step_that_overflows_leaves_the_momentum_alone():
+    made = trainer(create_method("ce"), planted(), settings(1, precision="fp16"))
+    made._enter(made.stages[0], None)
+    for group in made.optimizer.param_groups:
+        assert not group["fused"], "fused SGD makes its momentum before it sees the overflow, and does not fill it"
+    made = trainer(create_method("ce"), planted(), settings(1, precision="bf16"))
+    made._enter(made.stages[0], None)
+    assert made.optimizer.param_groups[0]["fused"]
+
+
 def test_accumulation_averages_gradients():
     """Four micro-batches of 16 take the step of one batch of 64, on a network without BatchNorm and dropout."""
     plain = trained(create_method("ce"), planted(), Training(1, 64, lr=0.1, device="cpu"), net=lambda: LawNet(False))

@@ -226,6 +226,17 @@ def test_the_virtual_teacher():
     torch.testing.assert_close(AF.tf_kd(logits, labels, temperature=1e6, legacy=True), smoothed, rtol=1e-5, atol=1e-5)
 
 
+def test_extreme_temperatures_and_small_label_weights():
+    logits, labels = random_logits()
+    for legacy in (False, True):
+        for temperature in (1e-3, 1e3):
+            assert AF.tf_kd(logits, labels, a=0.1, temperature=temperature, legacy=legacy).isfinite().all()
+    for weight in (1e-2, 1e-3, 1e-4):
+        single = AF.jensen_shannon([logits.float()], labels, (weight, 1 - weight))
+        exact = AF.jensen_shannon([logits], labels, (weight, 1 - weight))
+        torch.testing.assert_close(single.double(), exact, rtol=2e-3, atol=2e-3)
+
+
 def test_distillation():
     student, _ = random_logits(seed=1)
     teacher, _ = random_logits(seed=2)

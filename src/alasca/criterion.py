@@ -134,7 +134,7 @@ def check_objective(
     ):
         if value not in known:
             raise ValueError(f"{name}: {value!r}, expected one of {', '.join(known)}")
-    fixed = isinstance(confidence_from, (int, float)) and 0 <= confidence_from <= 1
+    fixed = type(confidence_from) in (int, float) and 0 <= float(confidence_from) <= 1
     if confidence_from not in ("main", "own") and not fixed:
         raise ValueError(f"confidence_from: {confidence_from!r}, expected main, own or a number from 0 to 1")
 

@@ -78,6 +78,14 @@ def first_alone() -> Iterator[bool]:
         raise InputError("process 0 stopped; see its message")
 
 
+def from_first(value: float, device: torch.device) -> float:
+    """The first process's value, in every process."""
+    rank, size = world()
+    if size == 1:
+        return value
+    return float(sum_over_ranks(torch.tensor(value if rank == 0 else 0.0, dtype=torch.float64, device=device)))
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if world()[1] > 1:

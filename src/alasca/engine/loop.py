@@ -17,7 +17,7 @@ from alasca.core import Batch, Clock, Method, Phase, Stage, Stream, backbone, ne
 from alasca.data.loader import Loader
 from alasca.data.seeds import fold
 from alasca.data.splits import balanced_part
-from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
+from alasca.distributed import any_rank, barrier, broadcast_buffers, from_first, sum_over_ranks, world
 from alasca.engine.metrics import add_step, means, training_accuracies
 from alasca.engine.probe import SampleProbe, accuracy
 from alasca.engine.progress import Progress
@@ -237,7 +237,7 @@ class Trainer:
         record |= means(state.sums)
         record |= training_accuracies(self.trace, self.data)
         if self.data.val is not None:
-            record["val_accuracy"] = accuracy(self.method, self.nets, self.data.val)
+            record["val_accuracy"] = from_first(accuracy(self.method, self.nets, self.data.val), self.device)
         if self.data.test is not None:
             record["test_accuracy"] = accuracy(self.method, self.nets, self.data.test)
         record["seconds"] = state.seconds

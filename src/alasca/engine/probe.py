@@ -76,24 +76,29 @@ class SampleProbe:
             if found is None:
                 found = value.new_zeros((len(self.index), *value.shape[1:]))
             found[start : start + len(value)] = value
-        if found is None:
-            raise ValueError("a probe needs at least as many samples as processes hold batches")
+        if found is None:  # no sample for this process: only the shape of a value is needed
+            value = self._value(net, fn, self.index[:1])
+            found = value.new_zeros((len(self.index), *value.shape[1:]))
         return sum_over_ranks(found)
 
     def reduce(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """The sum of ``fn(output, batch)`` over all batches."""
-        return sum_over_ranks(torch.stack([value for _, value in self._each(net, fn)]).sum(0))
+        values = [value for _, value in self._each(net, fn)]
+        return sum_over_ranks(torch.stack(values).sum(0) if values else 0 * self._value(net, fn, self.index[:1]))
 
     def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
+        """This process's batches: the position of the first row and the value."""
         rank, size = world()
-        plain = network(net)
         each = min(BATCH, max(1, len(self.index) // size))
+        for start in range(rank * each, len(self.index), size * each):
+            yield start, self._value(net, fn, self.index[start : start + each])
+
+    def _value(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor], rows: Tensor) -> Tensor:
+        plain = network(net)
+        inputs = self.samples.view("plain", rows)
+        batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
         with evaluating([plain]):
-            for start in range(rank * each, len(self.index), size * each):
-                rows = self.index[start : start + each]
-                inputs = self.samples.view("plain", rows)
-                batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
-                yield start, fn(plain(inputs), batch)
+            return fn(plain(inputs), batch)
 
 
 def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> Tensor:

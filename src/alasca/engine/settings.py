@@ -126,7 +126,8 @@ def make_optimizer(nets: list[nn.Module], training: Training) -> torch.optim.Opt
     parameters = [parameter for net in nets for parameter in net.parameters() if parameter.requires_grad]
     decay = training.weight_decay
     if training.optimizer == "sgd":
-        return torch.optim.SGD(parameters, training.lr, training.momentum, weight_decay=decay, fused=True)
+        fused = training.precision != "fp16"  # fused, a first step that is skipped leaves its momentum uninitialised
+        return torch.optim.SGD(parameters, training.lr, training.momentum, weight_decay=decay, fused=fused)
     return torch.optim.AdamW(parameters, training.lr, weight_decay=decay, fused=True)
 
 

@@ -55,7 +55,8 @@ def prepare(settings: Settings) -> Prepared:
         truth = source.labels
     fraction = settings.val_fraction
     if fraction is None:
-        chooses = (settings.training.select or settings.make_method().select) == "noisy-val"
+        method = settings.make_method()
+        chooses = method.uses_best or (settings.training.select or method.select) == "noisy-val"
         fraction = 0.1 if chooses or source.test_labels is None else 0.0
     if not 0 <= fraction < 1:
         raise InputError(f"val-fraction: {fraction}, expected at least 0 and below 1")

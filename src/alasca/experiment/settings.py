@@ -53,8 +53,13 @@ class Settings:
         if outer and not self.alasca:
             raise InputError(f"option 'alasca.{next(iter(outer))}': this run is not wrapped; leave out --no-alasca")
         cls = method_class(self.method)
-        given = {} if self.preset is None else preset_options(self.method, self.preset)
-        method = create_method(self.method, **{**short_run(cls, self.training.epochs), **given, **own})
+        if cls.owns_branches and self.alasca:
+            raise InputError(
+                f"method: {self.method} attaches classifiers of its own to intermediate layers, so ALASCA can't wrap "
+                "it; add --no-alasca"
+            )
+        preset = {} if self.preset is None else preset_options(self.method, self.preset)
+        method = create_method(self.method, **{**short_run(cls, self.training.epochs, preset), **own})
         if not self.alasca:
             return method
         return wrap(method, **{**short_run(load(WRAPPER), self.training.epochs), **outer})

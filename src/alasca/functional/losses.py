@@ -169,7 +169,8 @@ def tf_kd(
     scores = (
         (on / temperature, off / temperature) if legacy else (math.log(on) / temperature, math.log(off) / temperature)
     )
-    total = math.log(math.exp(scores[0]) + (classes - 1) * math.exp(scores[1]))
+    top = max(scores)
+    total = top + math.log(math.exp(scores[0] - top) + (classes - 1) * math.exp(scores[1] - top))
     log_on, log_off = scores[0] - total, scores[1] - total
     log_p = log_probabilities(logits if legacy else logits / temperature)
     given = pick(log_p, labels)
@@ -216,15 +217,13 @@ def jensen_shannon(
     check_weights("weights", weights, len(views) + 1)
     for logits in views:
         check_logits(logits, labels)
-    first, rest = weights[0], torch.tensor(weights[1:], dtype=torch.float64)
-    log_p = log_probabilities(torch.stack(list(views)))
-    shape = (-1, *[1] * (log_p.dim() - 1))
-    w = rest.to(log_p).view(shape)
-    log_views = torch.logsumexp(log_p + w.log(), 0)  # log of m, the label's share left out
-    log_given = pick(log_views, labels)
-    given = log_given.exp()
-    log_label = torch.logaddexp(log_given, log_given.new_tensor(math.log(first)))
-    entropies = (w * log_p.exp() * log_p).sum((0, -1))
-    cross = (log_views.exp() * log_views).sum(-1) - given * log_given + (given + first) * log_label
-    divergence = entropies - cross
-    return divergence / -((1 - first) * math.log1p(-first)) if scaled else divergence
+    log_p = [log_probabilities(logits) for logits in views]
+    shares = [math.log(weight) for weight in weights[1:]]
+    log_m = torch.logsumexp(torch.stack([each + share for each, share in zip(log_p, shares, strict=True)]), 0)
+    given = pick(log_m, labels)
+    given = torch.logaddexp(given, torch.full_like(given, math.log(weights[0])))
+    log_m = log_m.scatter(-1, labels.long().unsqueeze(-1), given.unsqueeze(-1))
+    divergence = -weights[0] * given
+    for weight, each in zip(weights[1:], log_p, strict=True):
+        divergence = divergence + weight * (each.exp() * (each - log_m)).sum(-1)
+    return divergence / -((1 - weights[0]) * math.log1p(-weights[0])) if scaled else divergence

@@ -5,4 +5,5 @@ from alasca.heads.classifiers import pool as pool
 from alasca.heads.network import Network as Network
 from alasca.heads.network import SubClassifiers as SubClassifiers
 from alasca.heads.network import quiet_batchnorm as quiet_batchnorm
+from alasca.heads.taps import hidden_gradients as hidden_gradients
 from alasca.heads.taps import opened as opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -190,7 +191,12 @@ class Network(Wrapper):
 
     def tap(self, names: Sequence[str]) -> None:
         """Prepare `taps` that hold where in the graph these modules' outputs are made; see `alasca.heads.opened`."""
+        known = [name for name, _ in self.backbone.named_modules() if name]
         for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"some of its modules: {', '.join(known[:8])}"
+                raise ValueError(f"at: the network has no module {name!r}; {hint}")
             tap = self.taps[name] = EdgeTap()
             self._handles.append(self.backbone.get_submodule(name).register_forward_hook(tap.see))
 

@@ -62,12 +62,30 @@ class Tail(nn.Module):
         return logits, logits
 
     def reset(self, seed: int) -> None:
-        """Initialise anew from a seed, as each of its modules does by itself; the default random state is not moved."""
-        with torch.random.fork_rng(devices=[]):
+        """Initialise anew from a seed; the default random state is not moved.
+
+        Modules do it by themselves where they know how (torch's own); parameters that are still as they were are drawn
+        from a normal distribution of their own mean and spread.
+        """
+        before = {name: value.detach().clone() for name, value in self.net.named_parameters()}
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.default_generator.manual_seed(seed)
             for module in self.net.modules():
-                if not isinstance(module, Skipped) and callable(reset := getattr(module, "reset_parameters", None)):
-                    reset()
+                for name in ("reset_parameters", "_reset_parameters"):
+                    if not isinstance(module, Skipped) and callable(reset := getattr(module, name, None)):
+                        reset()
+            for name, value in self.net.named_parameters():
+                if torch.equal(value, before[name]) and value.numel() > 1 and bool((value != value.flatten()[0]).any()):
+                    value.normal_(float(value.mean()), float(value.std()))
+
+
+def freeze_unused(tail: Tail, feature: Tensor) -> None:
+    """Freeze parameters that the tail copied but does not read (a position embedding of the trunk, say)."""
+    with torch.enable_grad():
+        parameters = [parameter for parameter in tail.parameters() if parameter.requires_grad]
+        gradients = torch.autograd.grad(tail(feature)[0].sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.requires_grad_(gradient is not None)
 
 
 def make_tail(net: nn.Module, seen: Survey, place: str, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tail:
@@ -89,6 +107,7 @@ def make_tail(net: nn.Module, seen: Survey, place: str, inputs: tuple[Any, ...],
         with torch.no_grad():
             expected = full_precision(main_logits(net.eval()(*inputs, **keywords)))
             found = tail.eval()(held[0])[0]
+        freeze_unused(tail, held[0])
     except (RuntimeError, TypeError, ValueError, IndexError, AttributeError) as error:
         raise ValueError(f"at: what follows module {place!r} can't run on its output alone ({error})") from error
     finally:

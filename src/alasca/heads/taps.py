@@ -6,8 +6,10 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from alasca.heads.survey import first_tensor
 
@@ -54,3 +56,22 @@ def opened(taps: dict[str, EdgeTap]) -> Iterator[dict[str, GradientEdge]]:
     finally:
         for tap in taps.values():
             tap.open, tap.edge = False, None
+
+
+def hidden_gradients(
+    net: nn.Module, edges: dict[str, GradientEdge], loss: Tensor
+) -> tuple[list[Tensor], list[Tensor | None]]:
+    """Gradients of a loss at tapped modules' outputs, with a graph of their own, and a factor for each one's channels.
+
+    For a BatchNorm layer gradient times factor (its affine scale) is the gradient *before* its affine map; for other
+    modules the factor is None. Modules that the loss does not depend on are left out.
+    """
+    found = torch.autograd.grad(loss, list(edges.values()), create_graph=True, allow_unused=True)
+    gradients: list[Tensor] = []
+    factors: list[Tensor | None] = []
+    for name, gradient in zip(edges, found, strict=True):
+        if gradient is not None:
+            module = net.get_submodule(name)
+            gradients.append(gradient)
+            factors.append(module.weight if isinstance(module, _BatchNorm) else None)
+    return gradients, factors

@@ -5,8 +5,11 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import math
 import types
 import typing
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from alasca.core import InputError, Method
@@ -89,13 +92,30 @@ def build(cls: type[Method], name: str, options: dict[str, Any]) -> Method:
             hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(known) or 'none'}"
             raise InputError(f"option {option!r}: {name} has no such option; {hint}")
     hints = typing.get_type_hints(cls.__init__)
+    options = {option: named(value, hints[option]) for option, value in options.items()}
     for option, value in options.items():
         if not fits(value, hints[option]):
             raise InputError(f"option {option}: {value!r}, expected {in_words(hints[option])}")
     try:
         return cls(**options)
+    except InputError:
+        raise
     except (ValueError, TypeError) as error:
         raise InputError(f"option {error}") from error
+
+
+def named(value: Any, hint: Any) -> Any:
+    """Numbers as texts where texts are expected and numbers are not: modules may be called 5.
+
+    >>> named(5, str | None), named((1, 3), Sequence[str] | None), named(5, int), named((1, 3), tuple[int, int])
+    ('5', ('1', '3'), 5, (1, 3))
+    """
+    members = (hint, *typing.get_args(hint))
+    if isinstance(value, tuple) and Sequence[str] in members:
+        return tuple(map(str, value))
+    if type(value) in (int, float) and str in members and not fits(value, hint):
+        return str(value)
+    return value
 
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", type(None): "none"}
@@ -107,8 +127,10 @@ def fits(value: Any, hint: Any) -> bool:
     >>> fits(1, float), fits(True, float), fits("no", bool), fits(None, int | None), fits((1, 2), tuple[int, int, int])
     (True, False, False, True, False)
     """
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
     if hint in WORDS:
-        return type(value) in ((int, float) if hint is float else (hint,))
+        return type(value) is hint
     parts = typing.get_args(hint)
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return any(fits(value, part) for part in parts)
@@ -131,16 +153,21 @@ def in_words(hint: Any) -> str:
     return WORDS.get(hint, "a text")
 
 
-def short_run(cls: type[Method], epochs: int) -> dict[str, int]:
-    """Defaults of options that count epochs, for a run shorter than the 120 epochs that they are meant for.
+def short_run(cls: type[Method], epochs: int, preset: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """A preset's options, and defaults that count epochs, shrunk for a run shorter than the 120 epochs they are for.
 
     >>> short_run(load(WRAPPER), 60), short_run(load(WRAPPER), 200)
     ({'warmup': 10}, {})
+    >>> short_run(method_class("one"), 60, {"ramp": 80}), short_run(method_class("one"), 60)
+    ({'ramp': 40}, {'ramp': 0})
     """
-    if epochs >= 120:
-        return {}
-    defaults = inspect.signature(cls).parameters
-    return {name: max(1, round(defaults[name].default * epochs / 120)) for name in cls.epoch_options}
+    options = dict(preset)
+    if epochs < 120:
+        signature = inspect.signature(cls).parameters
+        for name in cls.epoch_options:
+            value = options.get(name, signature[name].default)
+            options[name] = max(1, round(value * epochs / 120)) if value else value
+    return options
 
 
 def preset_options(name: str, preset: str) -> dict[str, Any]:

@@ -50,7 +50,8 @@ class Alasca(Method):
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``.
         confidence_from: ``"main"`` or ``"own"``, whose averaged logits give gamma; a number from 0 to 1: uniform label
             smoothing with that confidence.
-        smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's.
+        smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's, and
+            labels are not corrected.
         rest: sub-classifiers also learn from samples that the method left out of the epoch.
         on: ``"mixed"`` takes the penalty on a method's mixed forward, ``"plain"`` on an extra one of plain inputs.
         predict: ``"main"`` or ``"average"`` of main classifier and deepest sub-classifier.
@@ -95,8 +96,10 @@ class Alasca(Method):
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: {value!r}, expected one of {', '.join(known)}")
-        if smooths == "main" and predict == "average":
-            raise InputError("predict: 'average' needs sub-classifiers, and smooths='main' attaches none")
+        if smooths == "main":
+            if predict == "average" or at is not None:
+                raise InputError("predict='average' and at need sub-classifiers, and smooths='main' attaches none")
+            warmup = None  # a classifier always agrees with itself
         check_objective(momentum, temperature, warmup, off_target, agreement, ramp, confidence_from)
         self.method = method
         self.networks = method.networks

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, LossMethod, Phase, Preset, Probe, Problem
+from alasca.core import Batch, Clock, LossMethod, Phase, Preset, Probe, Problem, Step
 from alasca.functional import cross_entropy, gce
 from alasca.functional.robust import check_k, check_q
 
@@ -67,6 +67,12 @@ class GeneralizedCrossEntropy(LossMethod):
             if bool((p > self.k).any()):
                 self.get_buffer("kept")[probe.index] = p > self.k
         return super().plan(nets, probe, clock)
+
+    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+        step = super().step(nets, batches, phase, clock)
+        if self.k is None:
+            return step
+        return step._replace(log={"kept": self.get_buffer("kept")[batches["all"].index].float().mean()})
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
         losses = gce(logits, batch.labels, self.q)

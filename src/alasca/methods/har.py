@@ -6,14 +6,28 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from alasca.core import Batch, Clock, InputError, Method, Phase, Preset, Probe, Problem, Seen, Stage, Step, network
+from alasca.core import (
+    Batch,
+    Clock,
+    InputError,
+    Method,
+    Output,
+    Phase,
+    Preset,
+    Probe,
+    Problem,
+    Seen,
+    Stage,
+    Step,
+    network,
+)
+from alasca.distributed import world
 from alasca.functional import cross_entropy
 from alasca.functional.gradients import class_strengths, jacobian_norm
-from alasca.heads import Network, opened
-
-NORMS = ("root", "sum")
+from alasca.heads import Network, hidden_gradients, opened
 
 
 class HeteroskedasticRegularization(Method):
@@ -29,7 +43,7 @@ class HeteroskedasticRegularization(Method):
         weight: lambda, at least 0.
         norm: ``"root"`` of the summed squares, the paper's; ``"sum"`` of norms, the code's.
         batch_scaled: gradients of the batch's *mean* loss, as in the code: the penalty then falls with the batch size.
-        at: names of modules; None: all BatchNorm layers but the first, which belongs to the stem.
+        at: names of modules; None: all BatchNorm layers but the first, as a stem's is left out in the code.
 
     Differences from the authors' code: it sums norms of gradients of the mean loss (``norm="sum"``,
     ``batch_scaled=True``; its weight is 0.1 by default and 10 in its README, for a batch of 128).
@@ -47,8 +61,8 @@ class HeteroskedasticRegularization(Method):
         super().__init__()
         if not weight >= 0:
             raise ValueError(f"weight: {weight}, expected at least 0")
-        if norm not in NORMS:
-            raise ValueError(f"norm: {norm!r}, expected one of {', '.join(NORMS)}")
+        if norm not in ("root", "sum"):
+            raise ValueError(f"norm: {norm!r}, expected one of root, sum")
         self.weight, self.norm, self.batch_scaled, self.at = weight, norm, batch_scaled, at
 
     def stages(self, epochs: int) -> list[Stage]:
@@ -56,32 +70,46 @@ class HeteroskedasticRegularization(Method):
 
     def attach(self, net: nn.Module, problem: Problem) -> nn.Module:
         assert isinstance(net, Network)
-        norms = [name for name, module in net.backbone.named_modules() if isinstance(module, _BatchNorm)]
-        names = [self.at] if isinstance(self.at, str) else (norms[1:] or norms) if self.at is None else self.at
+        layers = [name for name, module in net.backbone.named_modules() if isinstance(module, _BatchNorm)]
+        names = [self.at] if isinstance(self.at, str) else (layers[1:] or layers) if self.at is None else self.at
         if not names:
             raise InputError(f"at: no BatchNorm layer in {type(net.backbone).__name__}; name modules to regularise")
         net.tap(names)
-        return net
+        try:
+            norms = self.jacobian(net.eval(), problem.example, torch.zeros(len(problem.example)).long())[2]
+            torch.autograd.grad(norms.sum(), [w for w in net.parameters() if w.requires_grad], allow_unused=True)
+        except (RuntimeError, IndexError) as error:
+            raise ValueError(f"at: no second derivative through {', '.join(names)} ({error})") from error
+        return net.train()
 
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
         if "tau" not in dict(self.named_buffers()):  # else end_stage has set it
             self.register_buffer("tau", torch.ones(problem.num_classes, device=problem.example.device))
 
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
-        batch, net = batches["all"], network(nets[0])
-        assert isinstance(net, Network)
-        with opened(net.taps) as edges:
-            output = nets[0](batch.views[0])
-        losses = cross_entropy(output.logits, batch.labels)
-        loss, seen = (batch.weight * losses).mean(), (Seen(0, output, batch),)
+        batch = batches["all"]
         if clock.stage == 0 or self.weight == 0:
-            return Step(loss, seen)
-        total = losses.mean() if self.batch_scaled else losses.sum()
-        gradients = torch.autograd.grad(total, list(edges.values()), create_graph=True)
-        affine = [scale_of(net.backbone.get_submodule(name)) for name in edges]
-        norms = jacobian_norm(gradients, affine, self.norm == "sum")
+            output = nets[0](batch.views[0])
+            losses = cross_entropy(output.logits, batch.labels)
+            return Step((batch.weight * losses).mean(), (Seen(0, output, batch),))
+        output, losses, norms = self.jacobian(nets[0], batch.views[0], batch.labels)
         penalty = (batch.weight * self.get_buffer("tau")[batch.labels] * norms).mean()
-        return Step(loss + self.weight * penalty, seen, log={"jacobian": norms.detach().mean()})
+        loss = (batch.weight * losses).mean() + self.weight * penalty
+        return Step(loss, (Seen(0, output, batch),), log={"jacobian": norms.detach().mean()})
+
+    def jacobian(self, outer: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Output, Tensor, Tensor]:
+        """A forward's output, its losses ``[B]`` and its Jacobian norms R ``[B]``."""
+        net = network(outer)
+        assert isinstance(net, Network)
+        with opened(net.taps) as edges, sdpa_kernel(SDPBackend.MATH):  # the other kernels have no second derivative
+            output = outer(inputs)
+        losses = cross_entropy(output.logits, labels)
+        if not edges:
+            raise ValueError(f"at: nothing that {', '.join(net.taps)} returns is trained; name other modules")
+        norms = jacobian_norm(*hidden_gradients(net.backbone, edges, losses.sum()), self.norm == "sum")
+        if self.batch_scaled:  # a mean's gradient is a sum's, divided: so that half precision does not lose it
+            norms = norms / (len(losses) * world()[1])
+        return output, losses, norms
 
     def end_stage(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
         if probe.rest is None:
@@ -90,8 +118,3 @@ class HeteroskedasticRegularization(Method):
         given = torch.cat([probe.labels, probe.rest.labels])
         tau = self.get_buffer("tau")
         tau.copy_(class_strengths(wrong, probe.rest.labels, given.bincount(minlength=len(tau))))
-
-
-def scale_of(module: nn.Module) -> Tensor | None:
-    """The affine scale of a BatchNorm layer: ``dl/dh`` is this times the gradient of what the layer returns."""
-    return module.weight if isinstance(module, _BatchNorm) else None

@@ -10,7 +10,6 @@ from torch.distributions import Beta
 
 from alasca.core import Batch, Clock, Method, Mixed, Phase, Preset, Step
 from alasca.functional import cross_entropy
-from alasca.functional.checks import check_above
 
 
 class Mixup(Method):
@@ -21,7 +20,7 @@ class Mixup(Method):
     Paper: Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
 
     Args:
-        alpha: above 0; near 0 hardly mixes. 1 in their code; their corrupted labels use up to 32.
+        alpha: at least 0.01, which hardly mixes. 1 in their code; their corrupted labels use up to 32.
 
     Differences from the authors' code: none.
     """
@@ -35,14 +34,15 @@ class Mixup(Method):
 
     def __init__(self, alpha: float = 1.0) -> None:
         super().__init__()
-        check_above("alpha", alpha, 0.0)
+        if not alpha >= 0.01:
+            raise ValueError(f"alpha: {alpha}, expected at least 0.01 (below, its draws underflow)")
         self.alpha = alpha
 
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         x, y, weight = batch.views[0], batch.labels, batch.weight
-        alpha = torch.full((), self.alpha, device=x.device)
-        lam = Beta(alpha, alpha, validate_args=False).sample()
+        alpha = torch.full((), self.alpha, dtype=torch.float64)
+        lam = Beta(alpha, alpha, validate_args=False).sample().to(x.device, torch.float32)
         order = torch.randperm(len(y), device=x.device)
         output = nets[0](torch.lerp(x[order], x, lam.to(x.dtype)))
         first = weight * cross_entropy(output.logits, y)

@@ -49,6 +49,7 @@ class OnTheFlyNativeEnsemble(Method):
     """
 
     owns_branches = True
+    epoch_options = ("ramp",)
     presets = (
         Preset("cifar10", {"ramp": 80}, "authors' code"),
         Preset("cifar100", {"ramp": 80}, "authors' code"),
@@ -62,6 +63,8 @@ class OnTheFlyNativeEnsemble(Method):
         if branches < 2:
             raise ValueError(f"branches: {branches}, expected at least 2")
         check_above("temperature", temperature, 0.0)
+        if at is not None and not (isinstance(at, str) and at):
+            raise ValueError(f"at: {at!r}, expected the name of one module")
         if ramp < 0:
             raise ValueError(f"ramp: {ramp}, expected at least 0")
         if predict not in ("main", "ensemble"):

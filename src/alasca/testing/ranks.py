@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -19,7 +20,7 @@ from alasca.core import Clock, backbone, network
 from alasca.data.loader import Loader
 from alasca.distributed import gather_rows, join, leave, world
 from alasca.engine import Progress, Trainer
-from alasca.methods import create_method, list_methods
+from alasca.methods import create_method, list_methods, method_class
 from alasca.methods.alasca import Alasca
 from alasca.testing.laws import Make
 from alasca.testing.planted import BATCH, SAMPLES, LawNet, planted, settings, trained, trainer
@@ -29,9 +30,11 @@ def registered() -> dict[str, Make]:
     """Every registered method, bare and (where it can be) wrapped, made for short runs."""
     found: dict[str, Make] = {}
     for name in list_methods():
-        found[name] = lambda name=name: create_method(name)  # type: ignore[misc]  # bound per name
-        if not create_method(name).owns_branches:
-            found[f"{name} + ALASCA"] = lambda name=name: Alasca(create_method(name), warmup=1)  # type: ignore[misc]  # bound per name
+        cls = method_class(name)
+        make = functools.partial(create_method, name, **dict.fromkeys(cls.epoch_options, 1))
+        found[name] = make
+        if not cls.owns_branches:
+            found[f"{name} + ALASCA"] = lambda make=make: Alasca(make(), warmup=1)  # type: ignore[misc]  # bound per name
     return found
 
 
