@@ -4,7 +4,8 @@
     python benchmarks/digits.py runs/digits --jobs 0     # tables only
 
 Each run is ``alasca train`` with the settings of `COMMON` in a folder of its own; finished ones are kept. The table
-goes to ``docs/methods.md``, between its markers, and the figures with all settings to ``results/digits.csv``.
+goes to ``docs/methods.md``, between its markers, and the figures with all settings to ``results/digits.csv``. The ratio
+of time is that of ``results/steps.csv``, which ``benchmarks/steps.py`` measures in one process.
 """
 
 from __future__ import annotations
@@ -59,7 +60,6 @@ def figures(runs: list[RunFolder]) -> dict[str, float]:
         "accuracy_std": statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0,
         "memorised": statistics.fmean(run.done()["memorised"] for run in runs),
         "auroc": statistics.fmean(run.done()["issue_auroc"] for run in runs),
-        "seconds": statistics.median(sum(line["seconds"] for line in run.history()) for run in runs),
         "epochs": runs[0].done()["epochs"],
         "seeds": len(runs),
     }
@@ -73,11 +73,11 @@ def collect(folder: Path) -> pd.DataFrame:
         settings = run.settings()["settings"]
         groups.setdefault((settings["method"], settings["alasca"]), []).append(run)
     rows = [{"method": name, "alasca": wrapped, **figures(runs)} for (name, wrapped), runs in sorted(groups.items())]
-    table = pd.DataFrame(rows)
-    base = table[(table.method == "ce") & ~table.alasca].iloc[0]
-    table["time_ratio"] = table.seconds / base.seconds
-    table["settings"] = " ".join(COMMON)
-    return table
+    steps = pd.read_csv(ROOT / "results" / "steps.csv")
+    ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
+    for row in rows:
+        row["time_ratio"] = ratios[f"{row['method']}{' + ALASCA' if row['alasca'] else ''}"]
+    return pd.DataFrame(rows).assign(settings=" ".join(COMMON))
 
 
 def markdown(table: pd.DataFrame) -> str:

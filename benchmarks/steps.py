@@ -1,9 +1,11 @@
-"""What a training step of a method costs, as a ratio to cross-entropy's: one process, interleaved, medians.
+"""What training with a method costs, as a ratio to cross-entropy: one process, interleaved, medians.
 
-    python benchmarks/steps.py har cdr elr
+    python benchmarks/steps.py                           # every method, bare and inside ALASCA
+    python benchmarks/steps.py har cdr --rounds 100      # these, bare
 
 Every round times one step of each method on the same batch, in an order that rotates; cross-entropy runs twice, and the
-ratio of its two clocks (A/A) says what the machine can tell apart. Writes ``results/steps.csv``.
+ratio of its two clocks (A/A) says what the machine can tell apart. ``whole`` is the whole procedure: stages in their
+length and on their part of the data (HAR trains twice). Writes ``results/steps.csv``.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ import torch
 from alasca.core import Clock
 from alasca.data.samples import Samples
 from alasca.engine import Data, Trainer, Training
-from alasca.methods import create_method, wrap
+from alasca.methods import create_method, list_methods, method_class, wrap
 from alasca.networks.small import SmallResNet
 
 ROOT = Path(__file__).parent.parent
 SIZES = {"digits: 1x8x8, batch 128": (1, 8, 128), "pictures: 3x32x32, batch 32": (3, 32, 32)}
+EPOCHS = 60
 
 
 def pictures(channels: int, size: int, rows: int) -> Data:
@@ -34,20 +37,20 @@ def pictures(channels: int, size: int, rows: int) -> Data:
 
 
 class Clocked:
-    """A method in its last stage, on one batch."""
+    """A method in one of its stages, on one batch."""
 
-    def __init__(self, name: str, channels: int, size: int, rows: int, device: str) -> None:
-        plain, plus, _ = name.partition("+alasca")
+    def __init__(self, name: str, stage: int, shape: tuple[int, int, int], device: str) -> None:
+        channels, size, rows = shape
+        plain, plus, _ = name.partition(" + ALASCA")
         method = wrap(create_method(plain)) if plus else create_method(plain)
-        training = Training(batch_size=rows, lr=1e-3, device=device)
-        data = pictures(channels, size, 2 * rows)
-        self.made = Trainer(method, lambda: SmallResNet(channels, 10), data, training)
-        last = len(self.made.stages) - 1
-        self.made.state.position.stage = last
-        self.made._enter(self.made.stages[last], None)
-        self.clock = Clock(last, 1, 60, 0, 2)
+        training = Training(epochs=EPOCHS, batch_size=rows, lr=1e-3, device=device)
+        self.made = Trainer(method, lambda: SmallResNet(channels, 10), pictures(channels, size, 2 * rows), training)
+        self.name, self.stage, self.stages = name, stage, self.made.stages
+        self.made.state.position.stage = stage
+        self.made._enter(self.stages[stage], None)
+        self.clock = Clock(stage, EPOCHS - 1, EPOCHS, 0, 2)
         self.phase = method.plan(self.made.nets, self.made.probe, self.clock)[-1]
-        self.batches = next(self.made.loader.batches(self.phase, (last, 0, 0)))
+        self.batches = next(self.made.loader.batches(self.phase, (stage, 0, 0)))
         self.seconds: list[float] = []
 
     def step(self, keep: bool) -> None:
@@ -61,18 +64,30 @@ class Clocked:
 
 
 def race(names: list[str], shape: tuple[int, int, int], rounds: int, device: str) -> list[dict[str, object]]:
-    """Median ratios of each method's step to cross-entropy's."""
-    everyone = [Clocked(name, *shape, device) for name in ["ce", "ce", *names]]
-    for turn in range(-5, rounds):
+    """Median ratios of each method's step, and of its whole procedure, to cross-entropy's."""
+    everyone = [Clocked("ce", 0, shape, device), Clocked("ce", 0, shape, device)]
+    for name in names:
+        first = Clocked(name, 0, shape, device)
+        everyone += [first, *(Clocked(name, stage, shape, device) for stage in range(1, len(first.stages)))]
+    for turn in range(-3, rounds):
         for k in range(len(everyone)):
             everyone[(turn + k) % len(everyone)].step(turn >= 0)
     base = everyone[0].seconds
-    rows = []
-    for name, each in zip(["ce", "ce again (A/A)", *names], everyone, strict=True):
-        ratios = sorted(own / first for own, first in zip(each.seconds, base, strict=True))
+
+    def ratios(each: Clocked) -> list[float]:
+        return sorted(own / first for own, first in zip(each.seconds, base, strict=True))
+
+    rows: list[dict[str, object]] = []
+    for name in ["ce again (A/A)", *names]:
+        parts = [everyone[1]] if "A/A" in name else [each for each in everyone[2:] if each.name == name]
+        last = ratios(parts[-1])
+        whole = sum(
+            statistics.median(ratios(p)) * p.stages[p.stage].epochs * (p.stages[p.stage].part or 1) for p in parts
+        )
         rows.append({
-            "method": name, "milliseconds": 1000 * statistics.median(each.seconds),
-            "step_ratio": statistics.median(ratios), "low": ratios[rounds // 10], "high": ratios[-rounds // 10],
+            "method": name, "milliseconds": 1000 * statistics.median(parts[-1].seconds),
+            "step": statistics.median(last), "low": last[rounds // 10], "high": last[-1 - rounds // 10],
+            "whole": whole / EPOCHS,
         })  # fmt: skip
     return rows
 
@@ -80,21 +95,27 @@ def race(names: list[str], shape: tuple[int, int, int], rounds: int, device: str
 def main() -> None:
     """Race, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("methods", nargs="+")
-    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("methods", nargs="*")
+    parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    names = given.methods or [
+        name + plus
+        for name in list_methods()
+        for plus in ([""] if method_class(name).owns_branches else ["", " + ALASCA"])
+    ]
     parts = []
     for label, shape in SIZES.items():
-        rows = race(given.methods, shape, given.rounds, given.device)
+        rows = race(names, shape, given.rounds, given.device)
         parts.append(pd.DataFrame(rows).assign(data=label, threads=given.threads, rounds=given.rounds))
-    table = pd.concat(parts)
-    results = ROOT / "results" / "steps.csv"
-    results.parent.mkdir(exist_ok=True)
-    table.round(3).to_csv(results, index=False)
-    print(table.round(3).to_string(index=False))
+    table = pd.concat(parts).round(3)
+    print(table.to_string(index=False))
+    if not given.methods:
+        results = ROOT / "results" / "steps.csv"
+        results.parent.mkdir(exist_ok=True)
+        table.to_csv(results, index=False)
 
 
 if __name__ == "__main__":

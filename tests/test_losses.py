@@ -109,6 +109,31 @@ def test_limits_and_identities():
     torch.testing.assert_close(AF.normalized_focal(logits, labels), by_formula)
 
 
+def test_more_identities():
+    logits, labels = random_logits()
+    powers = logits.log_softmax(1) / math.log(2)
+    torch.testing.assert_close(AF.nce(logits, labels), powers.gather(1, labels[:, None])[:, 0] / powers.sum(1))
+    torch.testing.assert_close(AF.label_smoothing(logits, labels, 0.0), AF.cross_entropy(logits, labels))
+    entropy = -(logits.softmax(1) * logits.log_softmax(1)).sum(1)
+    torch.testing.assert_close(AF.soft_cross_entropy(logits, logits.softmax(1)), entropy)
+    logits.requires_grad_()
+    for alpha in (0.5, -1.0):
+        (gradient,) = torch.autograd.grad(AF.label_smoothing(logits, labels, alpha).sum(), logits)
+        assert gradient.sum(1).abs().max() < 1e-12
+
+
+def test_focal_weights_may_carry_no_gradient():
+    """The authors' code: with w = (1 - p)^g held fixed, the loss is a ratio of w log p."""
+    logits, labels = random_logits()
+    logits.requires_grad_()
+    (found,) = torch.autograd.grad(AF.normalized_focal(logits, labels, detach=True).sum(), logits)
+    focal = (1 - logits.detach().softmax(1)) ** 0.5 * logits.log_softmax(1)
+    by_hand = torch.autograd.grad((focal.gather(1, labels[:, None])[:, 0] / focal.sum(1)).sum(), logits)[0]
+    torch.testing.assert_close(found, by_hand)
+    (through,) = torch.autograd.grad(AF.normalized_focal(logits, labels).sum(), logits)
+    assert not torch.allclose(found, through)
+
+
 def over_labels(loss, logits: Tensor) -> Tensor:
     return torch.stack([loss(logits, torch.full((len(logits),), k)) for k in range(logits.shape[1])], 1)
 
@@ -181,10 +206,15 @@ def test_elr_by_hand():
     assert loss.item() == pytest.approx(-0.466636, abs=1e-6)
     (gradient,) = torch.autograd.grad(loss.sum(), logits)
     assert gradient[0].tolist() == pytest.approx([0.086842, -0.242105, 0.155263], abs=1e-6)
+    sure = torch.tensor([[20.0, 0.0, 0.0]], dtype=torch.float64)
+    for target, expected in (([0.0, 1.0, 0.0], math.log(1 - 1e-4)), ([1.0, 0.0, 0.0], math.log(1e-4))):
+        clamped = AF.elr_regularizer(sure, torch.tensor([target], dtype=torch.float64))
+        assert clamped.item() == pytest.approx(expected, rel=1e-6), "p is clamped to [1e-4, 1 - 1e-4]"
     uniform = torch.full((1, 3), 0.2, dtype=torch.float64)
     (flat,) = torch.autograd.grad(AF.elr_regularizer(logits, uniform).sum(), logits)
     assert flat.abs().max() < 1e-12
-    assert not AF.elr_regularizer(TOY, target.requires_grad_()).requires_grad
+    target = torch.tensor([[0.1, 0.8, 0.1]], dtype=torch.float64, requires_grad=True)
+    assert not AF.elr_regularizer(TOY, target).requires_grad
 
 
 def test_jensen_shannon_falls_apart_into_agreement_and_consistency():

@@ -220,6 +220,9 @@ def test_mixup_is_cross_entropy_with_mixed_targets():
     hot = torch.eye(4)[batch.labels]
     expected = AF.soft_cross_entropy(logits[0], lam * hot + (1 - lam) * hot[order]).mean()
     torch.testing.assert_close(step.loss, expected)
+    same = replace(batch, labels=torch.full((16,), 2))
+    step = method.step(made.nets, {"all": same}, phase, clock)
+    torch.testing.assert_close(step.loss, AF.cross_entropy(logits[-1], same.labels).mean())
     draws = []
     for seed in range(20):
         torch.manual_seed(seed)
@@ -368,6 +371,9 @@ def test_har_penalty_and_its_second_order_gradient():
     norms = by_hand.flatten(1).norm(dim=1)
     torch.testing.assert_close(loss(), ce.mean() + 2.0 * (method.tau[labels] * norms).mean())
     torch.testing.assert_close(loss(0), ce.mean())
+    method.weight = 0.0
+    torch.testing.assert_close(loss(), ce.mean())
+    method.weight = 2.0
     parameters = [net.conv.weight, net.norm.weight, net.last.weight]
     found = torch.autograd.grad(loss(), parameters)
     for parameter, gradient in zip(parameters, found, strict=True):

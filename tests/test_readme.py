@@ -24,7 +24,7 @@ def test_readme_blocks_run(capsys: pytest.CaptureFixture[str]):
     names = {"net": SmallResNet(1, 10), "images": images, "labels": labels, "epochs": 8}
     for block in BLOCKS:
         exec(block, names)  # noqa: S102  # the README's own code
-    assert len(BLOCKS) == 4
+    assert len(BLOCKS) == 5
     assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
     logits = names["logits"]
     assert isinstance(logits, torch.Tensor)
@@ -36,10 +36,10 @@ def test_readme_blocks_run(capsys: pytest.CaptureFixture[str]):
 def test_contributing_shows_a_method_that_trains():
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
     from alasca import functional
-    from alasca.core import Method, Seen, Step
+    from alasca.core import LossMethod, Preset
     from alasca.testing import LAWS
 
-    names = {"Method": Method, "Seen": Seen, "Step": Step, "label_smoothing": functional.label_smoothing}
+    names = {"LossMethod": LossMethod, "Preset": Preset, "label_smoothing": functional.label_smoothing}
     exec(block, names)  # noqa: S102  # the guide's own code
     method = names["LabelSmoothing"]
     assert isinstance(method, type)

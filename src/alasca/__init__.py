@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from alasca import functional as functional
     from alasca.core import InputError as InputError
+    from alasca.core import LossMethod as LossMethod
     from alasca.core import Method as Method
     from alasca.core import Output as Output
     from alasca.criterion import AlascaLoss as AlascaLoss
@@ -22,6 +23,7 @@ _HOMES = {
     "Alasca": "methods.alasca",
     "AlascaLoss": "criterion",
     "InputError": "core",
+    "LossMethod": "core",
     "Method": "core",
     "Output": "core",
     "SubClassifiers": "heads",
@@ -32,6 +34,7 @@ __all__ = [
     "Alasca",
     "AlascaLoss",
     "InputError",
+    "LossMethod",
     "Method",
     "Output",
     "SubClassifiers",

@@ -50,13 +50,13 @@ class Alasca(Method):
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``.
         confidence_from: ``"main"`` or ``"own"``, whose averaged logits give gamma; a number from 0 to 1: uniform label
             smoothing with that confidence.
-        smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's, and
-            labels are not corrected.
         rest: sub-classifiers also learn from samples that the method left out of the epoch.
         on: ``"mixed"`` takes the penalty on a method's mixed forward, ``"plain"`` on an extra one of plain inputs.
         predict: ``"main"`` or ``"average"`` of main classifier and deepest sub-classifier.
         at: names of modules, or None for the end of every stage but the last.
         head: ``"bottleneck"``, ``"pooled"`` or ``"linear"``.
+        smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's, and
+            labels are not corrected.
 
     Differences from the authors' code: eq. 3's uniform part is divided by K, as a distribution must be; the alpha
     schedule of D.1.2 is off (`ramp` and `momentum` offer its readings); one store for each network.
@@ -75,12 +75,12 @@ class Alasca(Method):
         agreement: str = "deepest",
         ramp: Ramp = None,
         confidence_from: str | float = "main",
-        smooths: str = "sub",
         rest: bool = False,
         on: str = "mixed",
         predict: str = "main",
         at: str | Sequence[str] | None = None,
         head: str = "bottleneck",
+        smooths: str = "sub",
     ) -> None:
         super().__init__()
         inner = type(method).__name__
