@@ -15,8 +15,8 @@ test-all: .venv/dev check
 	$(BIN)/python -m pytest -n auto
 
 check: .venv/dev
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks docs
+	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/mypy
 
 .venv/core: pyproject.toml constraints.txt

@@ -747,3 +747,10 @@ def test_no_step_waits_for_a_device():
 def test_trainer_runs_all_stages():
     fitted = Trainer(create_method("har"), LawNet, planted(), settings(1)).fit()
     assert fitted.chosen_epoch == 1
+
+
+@pytest.mark.parametrize("summed", [False, True])
+def test_jacobian_norms_have_a_gradient_at_zero(summed: bool):
+    zero = torch.zeros(2, 3, requires_grad=True)
+    torch.autograd.backward(jacobian_norm([zero, zero], [None, None], summed).sum())
+    assert zero.grad.isfinite().all()
