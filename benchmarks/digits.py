@@ -11,6 +11,7 @@ of time is that of ``results/steps.csv``, which ``benchmarks/steps.py`` measures
 from __future__ import annotations
 
 import argparse
+import math
 import re
 import statistics
 import subprocess
@@ -58,7 +59,7 @@ def figures(runs: list[RunFolder]) -> dict[str, float]:
     return {
         "accuracy": statistics.fmean(accuracy),
         "accuracy_std": statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0,
-        "memorised": statistics.fmean(run.done()["memorised"] for run in runs),
+        "memorised": statistics.fmean(run.done().get("memorised", math.nan) for run in runs),
         "auroc": statistics.fmean(run.done()["issue_auroc"] for run in runs),
         "epochs": runs[0].done()["epochs"],
         "seeds": len(runs),
@@ -80,6 +81,11 @@ def collect(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(settings=" ".join(COMMON))
 
 
+def share(percent: float) -> str:
+    """A share for people; mixup predicts no plain sample in training, so that nothing is known."""
+    return "-" if math.isnan(percent) else f"{percent:.0f}%"
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The table of the documentation."""
     lines = [
@@ -92,14 +98,14 @@ def markdown(table: pd.DataFrame) -> str:
         own = bare[0]
         first = f"| {name} | {own['accuracy']:.1f} ± {own['accuracy_std']:.1f} |"
         if not inside:
-            lines.append(f"{first} has branches of its own | | {own['memorised']:.0f}% | {own['time_ratio']:.2f} |")
+            lines.append(f"{first} has branches of its own | | {share(own['memorised'])} | {own['time_ratio']:.2f} |")
             continue
         other = inside[0]
         gain = other["accuracy"] - own["accuracy"]
         losing += [f"{name} ({gain:+.1f})"] if gain < 0 else []
         lines.append(
             f"{first} {other['accuracy']:.1f} ± {other['accuracy_std']:.1f} | {gain:+.1f} "
-            f"| {own['memorised']:.0f}% / {other['memorised']:.0f}% "
+            f"| {share(own['memorised'])} / {share(other['memorised'])} "
             f"| {own['time_ratio']:.2f} / {other['time_ratio']:.2f} |"
         )
     seeds = int(table.seeds.min())

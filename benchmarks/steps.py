@@ -43,7 +43,7 @@ class Clocked:
         channels, size, rows = shape
         plain, plus, _ = name.partition(" + ALASCA")
         method = wrap(create_method(plain)) if plus else create_method(plain)
-        training = Training(epochs=EPOCHS, batch_size=rows, lr=1e-3, device=device)
+        training = Training(epochs=EPOCHS, batch_size=rows, lr=1e-3, device=device, select="last")
         self.made = Trainer(method, lambda: SmallResNet(channels, 10), pictures(channels, size, 2 * rows), training)
         self.name, self.stage, self.stages = name, stage, self.made.stages
         self.made.state.position.stage = stage
