@@ -152,6 +152,30 @@ def test_gce_prunes_by_the_best_networks_and_drops_the_gradient():
     assert losses[1].item() == pytest.approx((1 - 0.5**0.7) / 0.7)
 
 
+class Looking:
+    """A probe in which the best network is sure of even samples, the present one of odd samples."""
+
+    def __init__(self, best: list[str] | None) -> None:
+        self.best, self.index = best, torch.arange(8)
+
+    def __call__(self, net: str, fn) -> Tensor:
+        even = (self.index % 2 == 0).float()
+        return 0.1 + 0.8 * (even if net == "best" else 1 - even)
+
+
+def test_gce_looks_every_so_often_with_the_best_networks_it_has():
+    for best, first in ((["best"], 0), (None, 1)):
+        method = begun(create_method("gce", k=0.5, start=2, every=3))
+        kept = {}
+        for epoch in range(9):
+            method.kept.fill_(True)
+            method.plan(["now"], Looking(best), Clock(0, epoch, 9, 0, 1))
+            kept[epoch] = method.kept.nonzero()[:, 0].tolist()
+        looked = [epoch for epoch in kept if len(kept[epoch]) < 8]
+        assert looked == [2, 5, 8]
+        assert all(kept[epoch] == list(range(first, 8, 2)) for epoch in looked)
+
+
 def test_the_best_networks_are_those_of_the_best_epoch():
     method = create_method("gce", k=0.5)
     made = trainer(method, planted(16), settings(5))
