@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 import alasca.functional as AF
 from alasca import Alasca, InputError, create_method, list_methods
-from alasca.core import Batch, Clock, LossMethod, Method, Problem, network
+from alasca.core import Batch, Clock, LossMethod, Method, Problem, Stage, network
 from alasca.engine import Trainer
 from alasca.functional.gradients import class_strengths, jacobian_norm
 from alasca.heads import Network, opened
@@ -114,6 +115,9 @@ def test_elr_memory_by_hand():
         torch.testing.assert_close(loss, expected)
     assert method.memory.value[5].tolist() == pytest.approx([0.4599, 0.1314, 0.0657], abs=1e-6)
     assert method.memory.value.count_nonzero() == 3
+    sure = begun(create_method("elr"))
+    sure.loss(torch.tensor([[20.0, 0.0, 0.0]]), batch, CLOCK)
+    assert sure.memory.value[5].sum().item() == pytest.approx(0.3, abs=1e-6), "clamped predictions add up to 1 again"
     plain = begun(create_method("elr", lam=0.0))
     torch.testing.assert_close(plain.loss(logits, batch, CLOCK), AF.cross_entropy(logits, batch.labels))
 
@@ -244,6 +248,12 @@ def test_mixup_is_cross_entropy_with_mixed_targets():
     hot = torch.eye(4)[batch.labels]
     expected = AF.soft_cross_entropy(logits[0], lam * hot + (1 - lam) * hot[order]).mean()
     torch.testing.assert_close(step.loss, expected)
+    weighted = replace(batch, weight=torch.arange(16.0))
+    step = method.step(made.nets, {"all": weighted}, phase, clock)
+    lam, order = step.mixed[0].lam[0], step.mixed[0].second
+    first = weighted.weight * AF.cross_entropy(logits[-1], batch.labels)
+    second = weighted.weight[order] * AF.cross_entropy(logits[-1], batch.labels[order])
+    torch.testing.assert_close(step.loss, (lam * first + (1 - lam) * second).mean())
     same = replace(batch, labels=torch.full((16,), 2))
     step = method.step(made.nets, {"all": same}, phase, clock)
     torch.testing.assert_close(step.loss, AF.cross_entropy(logits[-1], same.labels).mean())
@@ -338,6 +348,24 @@ def test_class_strengths_by_hand():
     assert absent[2] == 0
     assert 0 < absent[3] < 1
     assert class_strengths(wrong * 0, labels, torch.tensor([5, 5])).tolist() == [0, 0]
+
+
+def test_har_learns_strengths_from_counts_of_all_and_errors_of_the_rest():
+    """Class 0 has 6 samples, 2 of them left out and both wrong; class 1 has 4, 3 left out and one wrong."""
+    method = begun(create_method("har"), classes=2)
+    assert method.stages(7) == [Stage(7, part=0.5), Stage(7, fresh=True)]
+    rest = lambda net, fn: torch.tensor([1.0, 1, 1, 0, 0])  # noqa: E731
+    rest.labels = torch.tensor([0, 0, 1, 1, 1])
+    method.end_stage([None], SimpleNamespace(labels=torch.tensor([0, 0, 0, 0, 1]), rest=rest), CLOCK)
+    strengths = torch.tensor([1.0 / 6**0.4, (1 / 3) ** 0.6 / 4**0.4])
+    torch.testing.assert_close(method.tau, strengths / strengths.max())
+    before = method.tau.clone()
+    method.end_stage([None], SimpleNamespace(labels=None, rest=None), CLOCK)
+    begun(method, classes=2)
+    assert torch.equal(method.tau, before), "it survives the second stage's begin"
+    net = SmallResNet(3, 4)
+    norms = [name for name, module in net.named_modules() if isinstance(module, nn.BatchNorm2d)]
+    assert list(attached(net, torch.randn(2, 3, 16, 16)).taps) == norms[1:]
 
 
 def linear_network() -> Network:
@@ -502,11 +530,11 @@ def test_byot_teaches_without_moving_the_teacher():
     """The gradient at the deepest classifier is that of its own cross-entropy."""
     made, phase, batches, clock = one_step(create_method("byot", alpha=0.9, feature_weight=1.0))
     net, batch = made.nets[0], batches["all"]
-    last = net.classifier.weight
+    deepest = [net.classifier.weight, net.backbone.stage2[0].weight]  # sub-classifiers hang on stage 1
     torch.manual_seed(0)
-    (found,) = torch.autograd.grad(made.method.step(made.nets, batches, phase, clock).loss, last)
+    found = torch.autograd.grad(made.method.step(made.nets, batches, phase, clock).loss, deepest)
     torch.manual_seed(0)
-    (own,) = torch.autograd.grad(AF.cross_entropy(net(batch.views[0]).logits, batch.labels).mean(), last)
+    own = torch.autograd.grad(AF.cross_entropy(net(batch.views[0]).logits, batch.labels).mean(), deepest)
     torch.testing.assert_close(found, own)
     plain = create_method("byot", alpha=0.0, feature_weight=0.0)
     torch.manual_seed(0)
