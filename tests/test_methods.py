@@ -216,6 +216,26 @@ def test_early_stopping_takes_the_earliest_best_epoch(monkeypatch: pytest.Monkey
         trainer(create_method("early_stopping"), replace(planted(), val=None), settings(1))
 
 
+def test_fresh_networks_forget_what_earlier_ones_reached(monkeypatch: pytest.MonkeyPatch):
+    accuracies = iter([90.0, 95.0, 30.0, 60.0, 50.0, 40.0])
+    monkeypatch.setattr(
+        "alasca.engine.loop.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
+    )
+    made = trainer(create_method("har"), planted(8), settings(3, select="noisy-val"))
+    val = made.data.val
+    assert made.fit().chosen_epoch == 3, "the best of the second stage, whose networks are fresh"
+
+
+def test_closed_taps_hold_nothing():
+    net = attached(SideBranch(), torch.randn(2, 6), at=["norm"])
+    net.train()(torch.randn(4, 6))
+    assert net.taps["norm"].edge is None
+    with opened(net.taps) as edges:
+        net(torch.randn(4, 6))
+    assert list(edges) == ["norm"]
+    assert net.taps["norm"].edge is None
+
+
 def test_jensen_shannon_sees_its_views():
     method = create_method("gjs", label_weight=0.3)
     made, phase, batches, clock = one_step(method)
