@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from alasca.core import full_precision
+from alasca.core import Clock, Probe, full_precision
 from alasca.distributed import gather_rows
+from alasca.functional import cross_entropy, small_loss
+from alasca.functional.selection import forget_rate, mixture_noise_rate
 
 
 def mean_by_index(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -76,3 +80,47 @@ class SampleStore(nn.Module):
     def extra_repr(self) -> str:
         """What `print` shows."""
         return f"num_samples={self.value.shape[0]}, width={self.value.shape[1]}"
+
+
+class ForgetRate(nn.Module):
+    """How many samples of a batch are left out: none during warm-up, then rising to the noise rate over `ramp` epochs.
+
+    Args:
+        noise_rate: from 0 to below 1; None: estimated when the warm-up ends, by a mixture of two components fitted to
+            the training losses (mean over the networks).
+        warmup: epochs without any.
+        ramp: T_k of Co-teaching.
+
+    The estimate is part of ``state_dict``.
+    """
+
+    rate: Tensor
+
+    def __init__(self, noise_rate: float | None, warmup: int, ramp: int) -> None:
+        super().__init__()
+        if noise_rate is not None and not 0 <= noise_rate < 1:
+            raise ValueError(f"noise_rate: {noise_rate}, expected at least 0 and below 1, or none")
+        if warmup < 0:
+            raise ValueError(f"warmup: {warmup}, expected at least 0")
+        if ramp < 1:
+            raise ValueError(f"ramp: {ramp}, expected at least 1")
+        self.estimates, self.warmup, self.ramp = noise_rate is None, warmup, ramp
+        self.register_buffer("rate", torch.tensor(float(noise_rate or 0.0)))
+
+    def look(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
+        """In `plan`: estimate the noise rate at the end of the warm-up, where none is given."""
+        if not self.estimates or clock.epoch != max(self.warmup, 1):
+            return
+        losses = [probe(net, lambda output, batch: cross_entropy(output.logits, batch.labels)) for net in nets]
+        self.rate.fill_(mixture_noise_rate(torch.stack(losses).mean(0)))
+
+    def kept(self, losses: Tensor, pool: Tensor, clock: Clock) -> Tensor:
+        """The samples of the pool ``[B]`` (bool) with the smallest losses, as a mask; at least one where there is one.
+
+        ``floor((1 - forget) * size)`` of them, without waiting for the device.
+        """
+        if clock.epoch < self.warmup:
+            return pool
+        rising = forget_rate(clock.epoch - self.warmup, 1.0, self.ramp)
+        keep = ((1 - rising * self.rate.double()) * pool.sum() + 1e-6).floor().long().clamp(min=1)
+        return small_loss(losses.detach().masked_fill(~pool, torch.inf), keep) & pool

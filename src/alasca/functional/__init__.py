@@ -5,6 +5,7 @@ from alasca.functional.losses import cross_entropy as cross_entropy
 from alasca.functional.losses import distillation as distillation
 from alasca.functional.losses import elr_regularizer as elr_regularizer
 from alasca.functional.losses import jensen_shannon as jensen_shannon
+from alasca.functional.losses import jocor as jocor
 from alasca.functional.losses import label_smoothing as label_smoothing
 from alasca.functional.losses import smoothed_cross_entropy as smoothed_cross_entropy
 from alasca.functional.losses import soft_cross_entropy as soft_cross_entropy
@@ -25,6 +26,12 @@ from alasca.functional.robust import normalized_focal as normalized_focal
 from alasca.functional.robust import rce as rce
 from alasca.functional.robust import sce as sce
 from alasca.functional.robust import truncated_gce as truncated_gce
+from alasca.functional.selection import centrality as centrality
+from alasca.functional.selection import disagreement as disagreement
+from alasca.functional.selection import facility_location as facility_location
+from alasca.functional.selection import fine_scores as fine_scores
+from alasca.functional.selection import small_loss as small_loss
+from alasca.functional.selection import two_component_posterior as two_component_posterior
 from alasca.functional.smoothness import als as als
 from alasca.functional.smoothness import smoothness as smoothness
 from alasca.functional.targets import agreed_labels as agreed_labels

@@ -135,6 +135,30 @@ def distillation(
     return (log_t.exp() * (log_t - log_probabilities(logits / temperature))).sum(-1)
 
 
+def jocor(
+    logits1: Float[Tensor, "batch classes"],
+    logits2: Float[Tensor, "batch classes"],
+    labels: Int[Tensor, "batch"],
+    co_lambda: float = 0.9,
+) -> Float[Tensor, "batch"]:
+    """JoCoR's joint loss (Wei et al., 2020): ``(1 - l) (CE1 + CE2) + l (KL(p1 || p2) + KL(p2 || p1))``.
+
+    Gradient flows through both sides of both divergences. Symmetric in the networks.
+
+    Args:
+        logits1, logits2: of two networks.
+        labels: given labels.
+        co_lambda: l, 0 to 1.
+    """
+    check_unit("co_lambda", co_lambda)
+    if logits1.shape != logits2.shape:
+        raise ValueError(f"logits2: shape {tuple(logits2.shape)}, expected that of logits1, {tuple(logits1.shape)}")
+    log_p, log_q = log_probabilities(logits1), log_probabilities(logits2)
+    agreement = ((log_p.exp() - log_q.exp()) * (log_p - log_q)).sum(-1)
+    supervised = cross_entropy(logits1, labels) + cross_entropy(logits2, labels)
+    return (1 - co_lambda) * supervised + co_lambda * agreement
+
+
 def tf_kd(
     logits: Float[Tensor, "batch classes"],
     labels: Int[Tensor, "batch"],

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from alasca.functional.checks import check_logits, check_unit, pick
+from alasca.functional.checks import check_above, check_logits, check_unit, pick
 from alasca.functional.losses import log_probabilities
 
 AGREEMENTS = ("deepest", "all")
@@ -101,3 +101,37 @@ def check_momentum(momentum: float | tuple[float, float, float]) -> None:
     ends = parts[:2]
     if not all(0 <= value < 1 for value in ends):
         raise ValueError(f"momentum: {momentum!r}, expected at least 0 and below 1")
+
+
+def sharpen(p: Float[Tensor, "batch classes"], temperature: float) -> Float[Tensor, "batch classes"]:
+    """``p^(1/T) / sum p^(1/T)``: the surer, the lower T.
+
+    >>> sharpen(torch.tensor([[0.7, 0.2, 0.1]]), 0.5)
+    tensor([[0.9074, 0.0741, 0.0185]])
+    """
+    check_above("temperature", temperature, 0.0)
+    powers = p ** (1 / temperature)
+    return powers / powers.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+
+
+def from_uniform(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:
+    """``KL(uniform || mean prediction)``: 0 where classes are predicted equally often (DivideMix's regulariser).
+
+    >>> from_uniform(torch.eye(4)) == 0
+    tensor(True)
+    """
+    mean = probabilities.mean(0)
+    return -(mean * len(mean)).clamp(min=1e-12).log().mean()
+
+
+def mixing_weight(a: float, b: float, generator: torch.Generator | None = None) -> Float[Tensor, ""]:
+    """One draw of Beta(a, b), on the CPU; computed in float64, where small a and b do not underflow from 0.01 on."""
+    both = torch.tensor([a, b], dtype=torch.float64)
+    return torch._sample_dirichlet(both, generator)[0].float()
+
+
+def mix(
+    values: Float[Tensor, "batch ..."], order: Int[Tensor, "batch"], lam: Float[Tensor, ""]
+) -> Float[Tensor, "batch ..."]:
+    """``lam * values + (1 - lam) * values[order]``."""
+    return torch.lerp(values[order], values, lam.to(values))

@@ -33,6 +33,16 @@ def quiet_batchnorm(net: nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
+def evaluated(net: nn.Module, inputs: Any) -> Output:
+    """A training network's output in eval mode; it is in training mode again afterwards."""
+    net.eval()
+    try:
+        output: Output = net(inputs)
+    finally:
+        net.train()
+    return output
+
+
 @contextlib.contextmanager
 def borrowed_buffers(net: nn.Module) -> Iterator[None]:
     """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
-from torch.distributions import Beta
 
 from alasca.core import Batch, Clock, Method, Mixed, Phase, Preset, Step
 from alasca.functional import cross_entropy
+from alasca.functional.targets import mix, mixing_weight
 
 
 class Mixup(Method):
@@ -41,10 +41,9 @@ class Mixup(Method):
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         x, y, weight = batch.views[0], batch.labels, batch.weight
-        alpha = torch.full((), self.alpha, dtype=torch.float64)
-        lam = Beta(alpha, alpha, validate_args=False).sample().to(x.device, torch.float32)
+        lam = mixing_weight(self.alpha, self.alpha).to(x.device)
         order = torch.randperm(len(y), device=x.device)
-        output = nets[0](torch.lerp(x[order], x, lam.to(x.dtype)))
+        output = nets[0](mix(x, order, lam))
         first = weight * cross_entropy(output.logits, y)
         second = weight[order] * cross_entropy(output.logits, y[order])
         mixed = Mixed(0, output.aux, torch.arange(len(y), device=x.device), order, lam.expand(len(y)))

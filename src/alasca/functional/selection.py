@@ -1,0 +1,324 @@
+"""Choosing samples: small losses, disagreement, mixtures of two components, eigenvectors, coresets. Nothing random.
+
+Costs are stated for N samples, D features, K classes. What chooses within a step (`small_loss`, `disagreement`) gives
+masks and waits for no device; the rest runs between epochs.
+"""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from alasca.functional.checks import check_above, check_unit
+
+ENTRIES = 2**26
+"""Most distances that are held at once."""
+
+
+def small_loss(losses: Float[Tensor, "batch"], keep: int | Int[Tensor, ""]) -> Bool[Tensor, "batch"]:
+    """The `keep` samples with the smallest losses, as a mask; ties go to the first. O(B log B).
+
+    Args:
+        losses: one a sample.
+        keep: how many, at least 1: an int, or a 0-dim tensor on the same device.
+
+    >>> small_loss(torch.tensor([3.0, 1.0, 2.0, 0.0]), 2)
+    tensor([False,  True, False,  True])
+    """
+    if losses.dim() != 1:
+        raise ValueError(f"losses: shape {tuple(losses.shape)}, expected [B]")
+    if isinstance(keep, int) and keep < 1:
+        raise ValueError(f"keep: {keep}, expected at least 1")
+    order = losses.detach().argsort(stable=True)
+    rank = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
+    return rank < keep
+
+
+def masked_mean(values: Float[Tensor, "batch"], mask: Bool[Tensor, "batch"]) -> Float[Tensor, ""]:
+    """Mean of the values under a mask; 0 where it is empty.
+
+    >>> masked_mean(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, False, True]))
+    tensor(2.5000)
+    """
+    return torch.where(mask, values, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def disagreement(
+    logits1: Float[Tensor, "batch classes"], logits2: Float[Tensor, "batch classes"]
+) -> Bool[Tensor, "batch"]:
+    """Where two networks predict different classes. Symmetric.
+
+    >>> disagreement(torch.eye(3)[[0, 1, 2, 1]], torch.eye(3)[[0, 2, 2, 0]])
+    tensor([False,  True, False,  True])
+    """
+    if logits1.shape != logits2.shape:
+        raise ValueError(f"logits2: shape {tuple(logits2.shape)}, expected that of logits1, {tuple(logits1.shape)}")
+    return logits1.argmax(-1) != logits2.argmax(-1)
+
+
+def two_component_posterior(
+    values: Float[Tensor, "samples"],
+    component: str = "low",
+    max_iter: int = 100,
+    tol: float = 1e-4,
+    reg: float = 5e-4,
+) -> Float[Tensor, "samples"]:
+    """Posterior of one component of a two-component Gaussian mixture fitted to numbers by EM. O(N) a round.
+
+    Starts from two means (Lloyd's algorithm from the extremes), so that nothing is random; computed in float64.
+
+    Args:
+        values: numbers, finite.
+        component: the one with the ``"low"`` or the ``"high"`` mean.
+        max_iter: rounds of EM at most.
+        tol: stop when the mean log-likelihood grows by less.
+        reg: added to variances.
+
+    Returns:
+        A posterior for each number; 1 for all where there are fewer than two different ones.
+    """
+    if values.dim() != 1:
+        raise ValueError(f"values: shape {tuple(values.shape)}, expected [N]")
+    if component not in ("low", "high"):
+        raise ValueError(f"component: {component!r}, expected one of low, high")
+    if max_iter < 1:
+        raise ValueError(f"max_iter: {max_iter}, expected at least 1")
+    check_above("reg", reg, 0.0)
+    x = values.detach().to("cpu" if values.device.type == "mps" else values.device).double()
+    if len(x) < 2 or bool(x.min() == x.max()):
+        return torch.ones_like(values)
+    part = two_means(x)
+    share = torch.stack([~part, part], 1).double()
+    before = -torch.inf
+    for _ in range(max_iter):
+        count = share.sum(0) + 10 * torch.finfo(torch.float64).eps
+        mean = (share * x[:, None]).sum(0) / count
+        variance = (share * (x[:, None] - mean).square()).sum(0) / count + reg
+        log_density = -0.5 * ((x[:, None] - mean).square() / variance + (2 * torch.pi * variance).log())
+        joint = log_density + (count / len(x)).log()
+        total = joint.logsumexp(1)
+        share = (joint - total[:, None]).exp()
+        now = float(total.mean())
+        if now - before < tol:
+            break
+        before = now
+    wanted = mean.argmin() if component == "low" else mean.argmax()
+    return share[:, wanted].to(values)
+
+
+def two_means(x: Float[Tensor, "samples"]) -> Bool[Tensor, "samples"]:
+    """Two clusters of numbers, started at the extremes: True for the upper one. Sorting apart O(N) a round."""
+    centres = torch.stack([x.min(), x.max()])
+    upper = x > centres.mean()
+    for _ in range(100):
+        centres = torch.stack([x[~upper].mean(), x[upper].mean()])
+        moved = x > centres.mean()
+        if torch.equal(moved, upper):
+            break
+        upper = moved
+    return upper
+
+
+def mixture_noise_rate(losses: Float[Tensor, "samples"]) -> float:
+    """Share of wrong labels by the two-component mixture of training losses: the weight of the upper component."""
+    return 1 - float(two_component_posterior(losses).double().mean())
+
+
+def confident_joint(
+    probabilities: Float[Tensor, "samples classes"], labels: Int[Tensor, "samples"]
+) -> Int[Tensor, "classes classes"]:
+    """Counts of (given label, confidently predicted class), the confident joint of Northcutt et al. (2021). O(N K).
+
+    A class is confident for a sample where its probability is at least the mean that samples given that class have of
+    it; among several the likeliest counts. Samples without one are not counted.
+    """
+    classes = probabilities.shape[1]
+    own = probabilities.gather(1, labels[:, None])[:, 0]
+    sizes = torch.bincount(labels, minlength=classes)
+    sums = torch.zeros(classes, dtype=own.dtype, device=own.device).index_add_(0, labels, own)
+    thresholds = torch.where(sizes > 0, sums / sizes.clamp(min=1), torch.inf)
+    confident = torch.where(probabilities >= thresholds, probabilities, -1.0)
+    value, predicted = confident.max(1)
+    cells = (labels * classes + predicted)[value >= 0]
+    return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
+
+
+def joint_noise_rate(probabilities: Float[Tensor, "samples classes"], labels: Int[Tensor, "samples"]) -> float:
+    """Share of wrong labels by the confident joint, its rows scaled to the classes' sizes."""
+    joint = confident_joint(probabilities, labels).double()
+    sizes = torch.bincount(labels, minlength=len(joint)).double()
+    rows = joint / joint.sum(1, keepdim=True).clamp(min=1)
+    right = torch.where(joint.sum(1) > 0, rows.diagonal(), 1.0)
+    return 1 - float((right * sizes).sum() / sizes.sum())
+
+
+def class_directions(
+    grams: Float[Tensor, "classes width width"],
+) -> Float[Tensor, "classes width"]:
+    """The top eigenvector of each class's Gram matrix ``sum z z^T``, of unit length. O(K D^3)."""
+    symmetric = (grams + grams.mT) / 2
+    _, vectors = torch.linalg.eigh(symmetric)
+    return torch.as_tensor(vectors[..., -1])
+
+
+def class_grams(
+    features: Float[Tensor, "samples width"],
+    labels: Int[Tensor, "samples"],
+    num_classes: int,
+    kept: Bool[Tensor, "samples"] | None = None,
+) -> Float[Tensor, "classes width width"]:
+    """``sum z z^T`` over the (kept) samples of each class. O(N D^2)."""
+    found = []
+    for k in range(num_classes):
+        rows = labels == k if kept is None else (labels == k) & kept
+        own = features[rows]
+        found.append(own.mT @ own)
+    return torch.stack(found)
+
+
+def alignment(
+    features: Float[Tensor, "samples width"],
+    labels: Int[Tensor, "samples"],
+    directions: Float[Tensor, "classes width"],
+    squared: bool = False,
+) -> Float[Tensor, "samples"]:
+    """How well a sample's feature lies along its class's direction, ``|<u, z / |z|>|``, from 0 to 1. O(N D).
+
+    Args:
+        features: z.
+        labels: given labels.
+        directions: u of each class, unit vectors.
+        squared: ``<u, z>^2`` instead, the paper's form, which grows with the feature's length.
+    """
+    product = (features * directions[labels]).sum(1)
+    if squared:
+        return product.square()
+    lengths: Tensor = torch.linalg.vector_norm(features, dim=1)
+    return product.abs() / lengths.clamp(min=torch.finfo(features.dtype).tiny)
+
+
+def fine_scores(
+    features: Float[Tensor, "samples width"],
+    labels: Int[Tensor, "samples"],
+    fit_on: Bool[Tensor, "samples"] | None = None,
+    squared: bool = False,
+) -> Float[Tensor, "samples"]:
+    """FINE's score (Kim et al., 2021): alignment with the top eigenvector of the class's Gram matrix. O(N D^2 + K D^3).
+
+    Args:
+        features: ``[N, D]``, what the classifier layer reads.
+        labels: given labels.
+        fit_on: the samples that give the eigenvectors; None: all. All are scored.
+        squared: the paper's ``<u, z>^2``; the authors' code, and the default, is ``|<u, z / |z|>|``.
+    """
+    if features.dim() != 2 or labels.shape != features.shape[:1]:
+        raise ValueError(f"labels: shape {tuple(labels.shape)}, expected ({len(features)},) to match the features")
+    grams = class_grams(features, labels, int(labels.max()) + 1 if len(labels) else 0, fit_on)
+    return alignment(features, labels, class_directions(grams), squared)
+
+
+def distance_rows(points: Float[Tensor, "samples width"], rows: Tensor) -> Float[Tensor, "rows samples"]:
+    """Euclidean distances of some points to all."""
+    return torch.cdist(points[rows], points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def facility_location(
+    points: Float[Tensor, "samples width"], budget: int
+) -> tuple[Int[Tensor, "budget"], Int[Tensor, "budget"]]:
+    """Medoids that cover a cloud of points: greedy maximisation of ``sum_i max_{j in S} (d_max - d_ij)``, exactly.
+
+    Lazy greedy in blocks: bounds on gains only fall, so most are never looked at again; the picks are those of the
+    naive greedy algorithm, ties to the first. At most `ENTRIES` distances are held at once. O(N^2 D) for the first
+    gains and the picks' own rows; the re-evaluations depend on the cloud.
+
+    Args:
+        points: ``[N, D]``.
+        budget: how many, 1 to N.
+
+    Returns:
+        Positions in the order of their picking, and how many points lie nearest to each (they add up to N).
+    """
+    check_budget(points, budget)
+    count = len(points)
+    block = max(1, min(count, ENTRIES // max(1, count)))
+    held = distance_rows(points, torch.arange(count, device=points.device)) if block == count else None
+
+    def rows(index: Tensor) -> Tensor:
+        return distance_rows(points, index) if held is None else held[index]
+
+    everyone = torch.arange(count, device=points.device)
+    sums = torch.empty(count, dtype=torch.float64, device=points.device)
+    far = points.new_zeros(())
+    for part in torch.split(everyone, block):
+        distances = rows(part)
+        far = torch.maximum(far, distances.max())
+        sums[part] = distances.sum(1, dtype=torch.float64)
+    bound = count * far.double() - sums  # gains at the empty set: upper bounds ever after
+    best = torch.full((count,), float(far), dtype=points.dtype, device=points.device)
+    nearest = torch.zeros(count, dtype=torch.int64, device=points.device)
+    picked: list[int] = []
+    fresh = torch.ones(count, dtype=torch.bool, device=points.device)
+    look = min(32, block)
+    while len(picked) < budget:
+        top = int(bound.argmax())
+        if bool(fresh[top]):
+            own = rows(everyone[top : top + 1])[0]
+            closer = own < best
+            nearest[closer] = len(picked)
+            if not picked:
+                nearest.zero_()
+            best = torch.minimum(best, own)
+            picked.append(top)
+            bound[top] = -torch.inf
+            fresh.fill_(False)
+            continue
+        candidates = bound.topk(min(look, count)).indices
+        candidates = candidates[~fresh[candidates] & (bound[candidates] > -torch.inf)]
+        gains = (best - rows(candidates)).clamp(min=0).sum(1, dtype=torch.float64)
+        bound[candidates] = gains
+        fresh[candidates] = True
+    index = torch.tensor(picked, device=points.device)
+    return index, torch.bincount(nearest, minlength=budget)
+
+
+def centrality(points: Float[Tensor, "samples width"], budget: int) -> Int[Tensor, "budget"]:
+    """The points with the smallest sum of distances to all others: the dense core of a cloud. O(N^2 D), in blocks.
+
+    Args:
+        points: ``[N, D]``.
+        budget: how many, 1 to N.
+    """
+    check_budget(points, budget)
+    block = max(1, ENTRIES // len(points))
+    everyone = torch.arange(len(points), device=points.device)
+    sums = torch.cat([distance_rows(points, part).sum(1, dtype=torch.float64) for part in torch.split(everyone, block)])
+    return sums.argsort(stable=True)[:budget]
+
+
+def check_budget(points: Tensor, budget: int) -> None:
+    """Raise `ValueError` unless points are ``[N, D]`` and ``1 <= budget <= N``."""
+    if points.dim() != 2:
+        raise ValueError(f"points: shape {tuple(points.shape)}, expected [N, D]")
+    if not 1 <= budget <= len(points):
+        raise ValueError(f"budget: {budget}, expected 1 to {len(points)}")
+
+
+def forget_rate(epoch: int, rate: float, epochs: int, exponent: float = 1.0) -> float:
+    """Co-teaching's schedule: from 0 at epoch 0 to ``rate ** exponent`` at epoch ``epochs - 1``, then constant.
+
+    >>> [round(forget_rate(epoch, 0.5, 10), 4) for epoch in (0, 1, 5, 9, 30)]
+    [0.0, 0.0556, 0.2778, 0.5, 0.5]
+    """
+    check_unit("rate", rate)
+    end = math.pow(rate, exponent)
+    return end if epochs <= 1 else end * min(epoch / (epochs - 1), 1.0)
+
+
+def kept_count(size: int, forget: float) -> int:
+    """How many of `size` samples stay: ``floor((1 - forget) size)``, at least 1.
+
+    >>> kept_count(128, 0.2), kept_count(100, 0.8), kept_count(3, 1.0)
+    (102, 20, 1)
+    """
+    return max(1, int((1 - forget) * size + 1e-6))

@@ -1,0 +1,45 @@
+"""Averaged weights: a network that follows another."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from alasca.core import backbone, full_precision
+from alasca.distributed import broadcast_buffers
+from alasca.heads.survey import main_logits
+
+
+class EmaWeights(nn.Module):
+    """A copy of a plain network whose parameters follow it: ``w <- decay w + (1 - decay) w_trained``.
+
+    Called, it gives logits without gradient, in training mode, so that its BatchNorm statistics follow what it sees.
+    """
+
+    updates: Tensor
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = copy.deepcopy(backbone(net)).requires_grad_(False)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # on the CPU: it is read in every step
+
+    @property
+    def count(self) -> int:
+        """How often it was updated."""
+        return int(self.updates)
+
+    @torch.no_grad()
+    def update(self, net: nn.Module, decay: float) -> None:
+        """Follow a plain network."""
+        mine: list[Tensor] = list(self.net.parameters())
+        theirs: list[Tensor] = list(net.parameters())
+        torch._foreach_lerp_(mine, theirs, 1 - decay)
+        self.updates += 1
+        broadcast_buffers(self.net)
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Logits ``[B, K]``."""
+        return full_precision(main_logits(self.net.train()(inputs)))
