@@ -106,7 +106,7 @@ class EarlyLearningPlus(Method):
         average = self.averages[k]
         assert isinstance(average, EmaWeights)
         steps = self.decay_steps or max(1, clock.epochs * clock.steps_per_epoch // 4)
-        average.update(backbone(nets[k]), self.decay * rising((average.count + 1) / steps))
+        average.update(backbone(nets[k]), self.decay * rising((average.count + 2) / steps))
 
     def ramp(self, done: int) -> float:
         """rho: what lambda is multiplied by after so many steps."""

@@ -30,7 +30,7 @@ class JoCoR(Method):
         warmup: epochs with all samples.
         ramp: T_k, epochs in which the forget rate rises.
 
-    Differences from the authors' code: none known; its default for l is 0.1. The warm-up is ours, for the estimate.
+    Differences from the authors' code: none known. The warm-up is ours, for the estimate.
     """
 
     networks = 2
@@ -39,11 +39,13 @@ class JoCoR(Method):
         Preset("cifar10", {"co_lambda": 0.9, "warmup": 0}, SOURCE),
         Preset("cifar10-sym80", {"co_lambda": 0.65, "warmup": 0}, SOURCE),
         Preset("cifar100", {"co_lambda": 0.85, "warmup": 0}, "authors' README; noise_rate is the experiment's"),
-        Preset("unknown", {}, "the CIFAR-10 value, the noise rate estimated"),
+        Preset(
+            "unknown", {}, "authors' code; a large l leaves little of the loss, which Adam forgives and SGD does not"
+        ),
     )
 
     def __init__(
-        self, co_lambda: float = 0.9, noise_rate: float | None = None, warmup: int = 30, ramp: int = 10
+        self, co_lambda: float = 0.1, noise_rate: float | None = None, warmup: int = 30, ramp: int = 10
     ) -> None:
         super().__init__()
         check_unit("co_lambda", co_lambda)

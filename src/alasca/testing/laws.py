@@ -16,6 +16,7 @@ from alasca.core import Batch, Clock, Method, Phase, backbone, network
 from alasca.engine import Stopped, Trainer, accuracy
 from alasca.engine.settings import optimizer_tensors
 from alasca.engine.state import network_tensors
+from alasca.heads import EmaWeights
 from alasca.methods.alasca import Alasca
 from alasca.runs import RunFolder
 from alasca.stores import SampleStore
@@ -155,7 +156,7 @@ def law_8_precision_and_copies(make: Make) -> None:
     method = make()
     made, phase, batches, clock = one_step(method)
     twin, nets = copy.deepcopy(method), copy.deepcopy(made.nets)
-    for net in nets:
+    for net in (*nets, *(module for module in twin.modules() if isinstance(module, EmaWeights))):
         net.double()
     double = {
         name: replace(batch, views=tuple(view.double() for view in batch.views), weight=batch.weight.double())

@@ -20,18 +20,19 @@ from alasca.core import Clock, backbone, network
 from alasca.data.loader import Loader
 from alasca.distributed import gather_rows, join, leave, world
 from alasca.engine import Progress, Trainer
-from alasca.methods import create_method, list_methods, method_class
+from alasca.methods import create_method, list_methods, method_class, short_run
 from alasca.methods.alasca import Alasca
 from alasca.testing.laws import Make
 from alasca.testing.planted import BATCH, SAMPLES, LawNet, planted, settings, trained, trainer
 
 
-def registered() -> dict[str, Make]:
-    """Every registered method, bare and (where it can be) wrapped, made for short runs."""
+def registered(epochs: int = 0) -> dict[str, Make]:
+    """Every registered method, bare and (where it can be) wrapped, for runs of so many epochs; 0: of very few."""
     found: dict[str, Make] = {}
     for name in list_methods():
         cls = method_class(name)
-        make = functools.partial(create_method, name, **dict.fromkeys(cls.epoch_options, 1))
+        options = short_run(cls, epochs) if epochs else dict.fromkeys(cls.epoch_options, 1)
+        make = functools.partial(create_method, name, **options)
         found[name] = make
         if not cls.owns_branches:
             found[f"{name} + ALASCA"] = lambda make=make: Alasca(make(), warmup=1)  # type: ignore[misc]  # bound per name

@@ -1,0 +1,293 @@
+"""Methods that choose samples or guess labels, against hand values, with sets that are empty or tiny."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import alasca.functional as AF
+from alasca import Alasca, create_method
+from alasca.core import Batch, Clock, Output, Problem, backbone
+from alasca.heads import EmaWeights
+from alasca.methods.crust import gram_root
+from alasca.methods.elr_plus import reweighted, rising
+from alasca.stores import ForgetRate
+from alasca.testing import LAWS, one_step, planted, settings, trained, trainer
+
+LATE = Clock(0, 50, 60, 0, 4)
+VARIANTS = {
+    "coteaching, plus": lambda: create_method("coteaching", noise_rate=0.3, warmup=0, ramp=1, plus=True),
+    "jocor, given rate": lambda: create_method("jocor", noise_rate=0.3, warmup=1, ramp=1),
+    "crust, centrality, unmixed": lambda: create_method("crust", start=1, selection="centrality", mix=False),
+    "fine, squared": lambda: create_method("fine", warmup=1, every=1, squared=True),
+    "dividemix, penalty": lambda: create_method("dividemix", warmup=2, penalty=True),
+    "elr_plus, reweighted": lambda: create_method("elr_plus", reweight=True, ramp_steps=5, decay_steps=4),
+    "fine with rest": lambda: Alasca(create_method("fine", warmup=1, every=1), warmup=1, rest=True),
+    "crust with rest": lambda: Alasca(create_method("crust", start=1), warmup=1, rest=True),
+    "dividemix on plain": lambda: Alasca(create_method("dividemix", warmup=1), warmup=1, on="plain"),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("law", [name for name in LAWS if name[0] in "234568"])
+def test_laws_hold_for_options(name: str, law: str):
+    LAWS[law](VARIANTS[name])
+
+
+def batch_of(rows: int, labels: list[int]) -> Batch:
+    return Batch((torch.zeros(rows, 1),), torch.tensor(labels), torch.arange(rows), torch.ones(rows))
+
+
+def giving(logits: Tensor):
+    return lambda x: Output(logits)
+
+
+def with_losses(losses: list[float]) -> Tensor:
+    """Two-class logits whose cross-entropy for label 0 is given."""
+    p = (-torch.tensor(losses)).exp()
+    return torch.stack([p, 1 - p], 1).clamp(min=1e-12).log()
+
+
+def test_coteaching_by_hand():
+    """Losses (3, 1, 2, 0) and (0, 3, 1, 2), two kept: each network's loss is the mean over the other's choice, 2.5."""
+    nets = [giving(with_losses([3, 1, 2, 0])), giving(with_losses([0, 3, 1, 2]))]
+    batch = batch_of(4, [0] * 4)
+    method = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1)
+    assert method.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(5.0, abs=1e-5)
+    plain = create_method("coteaching", noise_rate=0.0, warmup=0)
+    assert plain.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(3.0, abs=1e-5)
+    early = create_method("coteaching", noise_rate=0.5, warmup=51)
+    assert early.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(3.0, abs=1e-5)
+
+
+def test_coteaching_plus_chooses_where_networks_disagree():
+    batch = batch_of(4, [0] * 4)
+    plus = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1, plus=True)
+    plain = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1)
+    disjoint = [giving(with_losses([0.1, 0.2, 2, 3])), giving(with_losses([2, 3, 0.1, 0.2]))]
+    full = [m.step(disjoint, {"all": batch}, None, LATE).loss for m in (plus, plain)]
+    torch.testing.assert_close(*full)
+    same = [giving(with_losses([0.1, 0.2, 0.3, 0.4])), giving(with_losses([0.2, 0.1, 0.3, 0.4]))]
+    none = [m.step(same, {"all": batch}, None, LATE).loss for m in (plus, plain)]
+    torch.testing.assert_close(*none)
+    one = [giving(with_losses([0.1, 0.2, 0.3, 2])), giving(with_losses([0.1, 0.2, 0.3, 0.4]))]
+    assert plus.step(one, {"all": batch}, None, LATE).loss.item() == pytest.approx(2.4, abs=1e-5)
+
+
+def test_forget_rate():
+    forget = ForgetRate(0.5, warmup=2, ramp=10)
+    losses, everyone = torch.arange(20.0), torch.ones(20, dtype=torch.bool)
+    kept = [int(forget.kept(losses, everyone, Clock(0, epoch, 60, 0, 4)).sum()) for epoch in (0, 1, 2, 7, 11, 40)]
+    assert kept == [20, 20, 20, 14, 10, 10]
+    some = torch.arange(20) % 2 == 1
+    mask = forget.kept(losses, some, LATE)
+    assert mask.nonzero()[:, 0].tolist() == [1, 3, 5, 7, 9]
+    assert forget.kept(losses, torch.zeros(20, dtype=torch.bool), LATE).sum() == 0
+    values = torch.cat([torch.rand(70) * 0.1, 5 + torch.rand(30) * 0.1])
+    probe = lambda net, fn: values  # noqa: E731
+    estimated = ForgetRate(None, warmup=2, ramp=1)
+    estimated.look([None, None], probe, Clock(0, 1, 60, 0, 4))
+    assert estimated.rate == 0
+    estimated.look([None, None], probe, Clock(0, 2, 60, 0, 4))
+    assert estimated.rate.item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_decoupling_by_hand():
+    """Predictions (0, 1, 2, 1) against (0, 2, 2, 0): the second and fourth samples count, the divisor is 2."""
+    first, second = 5 * torch.eye(3)[[0, 1, 2, 1]], 3 * torch.eye(3)[[0, 2, 2, 0]]
+    labels = [0, 1, 2, 2]
+    batch, method = batch_of(4, labels), create_method("decoupling")
+    found = method.step([giving(first), giving(second)], {"all": batch}, None, LATE).loss
+    losses = [AF.cross_entropy(z, batch.labels) for z in (first, second)]
+    torch.testing.assert_close(found, sum((own[1] + own[3]) / 2 for own in losses))
+    logits = first.clone().requires_grad_()
+    same = method.step([giving(logits), giving(logits)], {"all": batch}, None, LATE).loss
+    assert torch.autograd.grad(same, logits)[0].abs().max() == 0
+    early = method.step([giving(logits), giving(logits)], {"all": batch}, None, LATE._replace(epoch=0)).loss
+    torch.testing.assert_close(early, 2 * losses[0].mean())
+    many = batch_of(40, [0] * 40)
+    one = torch.zeros(40, 2)
+    one[0, 1] = 1.0
+    floor = method.step([giving(one), giving(torch.zeros(40, 2))], {"all": many}, None, LATE).loss
+    expected = (AF.cross_entropy(one, many.labels)[0] + torch.tensor(2.0).log()) / 4
+    torch.testing.assert_close(floor, expected)
+
+
+def test_distances_of_gradients_in_k_columns():
+    weight, residual = torch.randn(5, 40), torch.randn(9, 5)
+    expected = torch.cdist(residual @ weight, residual @ weight)
+    found = torch.cdist(residual @ gram_root(weight).float(), residual @ gram_root(weight).float())
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_crust_covers_every_predicted_class():
+    method = create_method("crust", start=0, fraction=0.25)
+    made, phase, batches, _ = one_step(method)
+    stream = phase.streams["coreset"]
+    predicted = made.probe(made.nets[0], lambda output, batch: output.logits.argmax(1))
+    for k in predicted.unique():
+        own = int((predicted == k).sum())
+        chosen = predicted[stream.index] == k
+        assert int(chosen.sum()) == -(-own // 4)
+        assert stream.weight[chosen].sum() == own, "weights of a class add up to its size"
+    assert torch.equal(batches["partners"].labels, batches["coreset"].labels)
+
+
+class Probing:
+    """Gives the losses of a network by its number."""
+
+    def __init__(self, losses: list[Tensor]) -> None:
+        self.losses, self.index = losses, torch.arange(len(losses[0]))
+
+    def __call__(self, net: int, fn) -> Tensor:
+        return self.losses[net]
+
+
+def test_dividemix_gives_each_network_the_others_split():
+    low, high = torch.linspace(0.1, 0.12, 6), torch.linspace(2.0, 2.1, 4)
+    losses = [torch.cat([low, high]), torch.cat([high, low])]
+    method = create_method("dividemix", warmup=1)
+    first, second = method.plan([0, 1], Probing(losses), LATE)
+    assert (first.train, second.train) == ((0,), (1,))
+    assert first.streams["clean"].index.tolist() == [4, 5, 6, 7, 8, 9], "network 0 learns from network 1's split"
+    assert first.streams["noisy"].index.tolist() == [0, 1, 2, 3]
+    assert second.streams["clean"].index.tolist() == [0, 1, 2, 3, 4, 5]
+    swapped = method.plan([0, 1], Probing(losses[::-1]), LATE)
+    assert swapped[0].streams["clean"].index.tolist() == second.streams["clean"].index.tolist()
+    assert [phase.train for phase in method.plan([0, 1], Probing(losses), LATE._replace(epoch=0))] == [(0,), (1,)]
+
+
+def test_dividemix_with_sets_that_are_empty():
+    same = Probing([torch.ones(10), torch.ones(10)])
+    phases = create_method("dividemix", warmup=1).plan([0, 1], same, LATE)
+    assert all(set(phase.streams) == {"clean"} for phase in phases), "all alike: all clean"
+    strict = create_method("dividemix", warmup=1)
+    strict.threshold = 1.0
+    phases = strict.plan([0, 1], Probing([torch.rand(10), torch.rand(10)]), LATE)
+    assert all(set(phase.streams) == {"all"} for phase in phases), "none clean: cross-entropy on all"
+    weights = [create_method("dividemix").weight(LATE._replace(epoch=epoch)) for epoch in (10, 18, 26, 40)]
+    assert weights == [0, 12.5, 25, 25]
+
+
+def test_dividemix_targets_by_hand():
+    """w = 1 keeps the label; the guess for the others is the sharpened mean of both networks on both views."""
+    method = create_method("dividemix", warmup=1)
+    made, _, _, _ = one_step(method)
+    net, peer = made.nets
+    x = torch.randn(4, 3, 8, 8)
+    clean = Batch((x[:2], x[:2] + 0.1), torch.tensor([0, 3]), torch.arange(2), torch.tensor([1.0, 0.25]))
+    noisy = Batch((x[2:], x[2:] + 0.1), torch.tensor([1, 1]), torch.arange(2, 4), torch.ones(2))
+    views = torch.cat([*clean.views, *noisy.views])
+    torch.manual_seed(0)
+    with torch.no_grad():
+        targets, seen = method.guess(0, made.nets, [clean, noisy])
+    torch.manual_seed(0)
+    own = net(views).logits.softmax(1)
+    other = peer.eval()(torch.cat(noisy.views)).logits.softmax(1)
+    peer.train()
+    assert targets[0].tolist() == [1, 0, 0, 0]
+    mean = (own[1] + own[3]) / 2
+    torch.testing.assert_close(targets[1], AF_sharpen(0.25 * torch.eye(4)[3] + 0.75 * mean))
+    torch.testing.assert_close(targets[4], AF_sharpen((own[4] + own[6] + other[0] + other[2]) / 4))
+    torch.testing.assert_close(targets[4:6], targets[6:])
+    torch.testing.assert_close(targets[:2], targets[2:4])
+    torch.testing.assert_close(seen[0].output.logits.softmax(1), own[:2])
+    torch.testing.assert_close(seen[1].output.logits.softmax(1), own[4:6])
+    assert all(module.training for module in peer.modules())
+
+
+def AF_sharpen(p: Tensor) -> Tensor:
+    return p**2 / (p**2).sum()
+
+
+@pytest.mark.parametrize("name", ["dividemix", "coteaching", "jocor", "decoupling", "fine", "crust", "elr_plus"])
+@pytest.mark.parametrize("labels", ["alone", "all clean", "all wrong"])
+def test_odd_data_neither_crash_nor_divide_by_zero(name: str, labels: str):
+    """A class with one sample, labels all right, labels all wrong; a last batch of less than a batch."""
+    data = planted(64 if labels == "all wrong" else 0)
+    if labels == "alone":
+        given = data.train.labels.clone()
+        given[given == 3] = 0
+        given[0] = 3
+        data = replace(data, train=replace(data.train, labels=given))
+    options = dict.fromkeys(type(create_method(name)).epoch_options, 1)
+    for method in (create_method(name, **options), Alasca(create_method(name, **options), warmup=1)):
+        made = trained(method, data, settings(4))
+        assert all(value.isfinite().all() for net in made.nets for value in net.parameters())
+
+
+def test_elr_plus_with_itself_as_peer_is_elr():
+    """lam_mix 1, decay 0: memory, loss and gradient are ELR's, fed by a second forward pass."""
+    method, plain = create_method("elr_plus", decay=0.0), create_method("elr")
+    made, phase, batches, clock = one_step(method)
+    net, batch = made.nets[0], batches["all"]
+    for layer in net.modules():
+        if isinstance(layer, nn.Dropout):
+            layer.p = 0.0
+    method.averages[1] = EmaWeights(net)
+    for average in method.averages:
+        for layer in average.modules():
+            if isinstance(layer, nn.Dropout):
+                layer.p = 0.0
+    plain.begin([net], Problem(64, 4, batch.views[0][:2], 4, 0))
+    phase = phase._replace(train=(0,))
+    import alasca.methods.elr_plus as module
+
+    original, module.mixing_weight = module.mixing_weight, lambda a, b: torch.tensor(1.0)
+    try:
+        for _ in range(3):
+            found = method.step(made.nets, {"all": batch}, phase, clock).loss
+            expected = plain.step([net], {"all": batch}, phase, clock).loss
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    finally:
+        module.mixing_weight = original
+    torch.testing.assert_close(method.memories[0].value, plain.memory.value, rtol=1e-3, atol=1e-4)
+
+
+def test_elr_plus_counts_steps_from_one_as_the_code_does():
+    made, phase, _, clock = one_step(create_method("elr_plus", decay=0.9, decay_steps=100))
+    average, decays = made.method.averages[1], []
+    average.update = lambda net, decay: decays.append(decay)
+    made.method.on_updated(made.nets, phase, clock)
+    assert decays == [0.9 * rising(2 / 100)]
+    assert create_method("elr_plus", ramp_steps=10).ramp(0) == rising(1 / 10)
+
+
+def test_elr_plus_ramps_and_averages():
+    assert [round(rising(share), 4) for share in (0, 0.5, 1, 2)] == [0.0067, 0.2865, 1, 1]
+    steps = 40000
+    assert 0.997 * rising(1 / steps) == pytest.approx(0.0067194, abs=1e-7)
+    assert 0.997 * rising(2 / steps) == pytest.approx(0.0067211, abs=1e-7)
+    assert 0.997 * rising(20001 / steps) == pytest.approx(0.285681, abs=3e-5)
+    assert 0.997 * rising(40000 / steps) == 0.997
+    net = nn.Linear(3, 2)
+    average = EmaWeights(net)
+    average.update(net, 0.9)
+    assert torch.equal(average.net.weight, net.weight), "the average of constant weights is constant"
+    old = net.weight.detach().clone()
+    net.weight.data += 1
+    average.update(net, 0.9)
+    torch.testing.assert_close(average.net.weight, old + 0.1)
+    assert average.count == 2
+    assert not any(parameter.requires_grad for parameter in average.parameters())
+    y, q = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.2, 0.6, 0.2]])
+    assert reweighted(y, q)[0].tolist() == pytest.approx([0.25, 0.75, 0])
+    assert torch.equal(reweighted(y, 0 * q), y)
+
+
+@pytest.mark.parametrize("name", ["dividemix", "coteaching", "jocor", "decoupling", "elr_plus"])
+def test_two_networks_share_nothing_and_differ_by_seed_only(name: str):
+    made = trainer(create_method(name), planted(), settings(1))
+    made._enter(made.stages[0], None)
+    first, second = (backbone(net) for net in made.nets)
+    pointers = [{tensor.data_ptr() for tensor in net.state_dict().values()} for net in (first, second)]
+    assert not pointers[0] & pointers[1]
+    assert not torch.equal(first.classifier.weight, second.classifier.weight)
+    assert [(n, p.shape) for n, p in first.named_parameters()] == [(n, p.shape) for n, p in second.named_parameters()]
+    if name == "elr_plus":
+        for net, average in zip(made.nets, made.method.averages, strict=True):
+            assert all(map(torch.equal, backbone(net).parameters(), average.net.parameters()))
+            assert not {p.data_ptr() for p in average.parameters()} & {p.data_ptr() for p in net.parameters()}
