@@ -77,10 +77,17 @@ def test_files_and_functions_stay_small(path: Path):
     text = path.read_text()
     assert text.count("\n") <= 350, "what are the two things in this file?"
     if "methods" in path.parts and path.name not in ("__init__.py", "alasca.py"):
-        assert text.count("\n") <= 120
+        assert text.count("\n") - docstring_lines(text) <= 120, "a method reads like an algorithm box"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 80, f"{node.name} is too long"
+
+
+def docstring_lines(text: str) -> int:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    bodies = [node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, documented) and node.body]
+    texts = [first for first in bodies if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)]
+    return sum((first.end_lineno or 0) - first.lineno + 1 for first in texts)
 
 
 def test_median_file_is_short():

@@ -62,11 +62,8 @@ class DivideMix(Method):
     ) -> None:
         super().__init__()
         for name, value, least in (
-            ("lambda_u", lambda_u, 0),
-            ("alpha", alpha, 0.01),
-            ("warmup", warmup, 1),
-            ("ramp", ramp, 1),
-        ):
+            ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1),
+        ):  # fmt: skip
             if not value >= least:
                 raise ValueError(f"{name}: {value}, expected at least {least}")
         if not 0 <= threshold < 1:
