@@ -236,7 +236,7 @@ def test_elr_plus_with_itself_as_peer_is_elr():
     phase = phase._replace(train=(0,))
     import alasca.methods.elr_plus as module
 
-    original, module.mixing_weight = module.mixing_weight, lambda a, b: torch.tensor(1.0)
+    original, module.mixing_weight = module.mixing_weight, lambda a, b, upper: torch.tensor(1.0)
     try:
         for _ in range(3):
             found = method.step(made.nets, {"all": batch}, phase, clock).loss

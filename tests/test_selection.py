@@ -232,8 +232,12 @@ def test_sharpening_and_the_uniform_prior():
 
 
 def test_mixing():
-    draws = torch.stack([mixing_weight(4.0, 4.0, torch.Generator().manual_seed(seed)) for seed in range(400)])
+    draws = torch.stack([mixing_weight(4.0, 4.0, generator=torch.Generator().manual_seed(seed)) for seed in range(400)])
     assert draws.mean().item() == pytest.approx(0.5, abs=0.03)
     assert draws.var().item() == pytest.approx(1 / 36, rel=0.2)  # ab / ((a + b)^2 (a + b + 1))
+    for seed in range(9):
+        lam = mixing_weight(1.0, 1.0, upper=True, generator=torch.Generator().manual_seed(seed))
+        other = mixing_weight(1.0, 1.0, generator=torch.Generator().manual_seed(seed))
+        torch.testing.assert_close(lam, torch.maximum(other, 1 - other))
     x, order = torch.arange(6.0).view(3, 2), torch.tensor([2, 0, 1])
     torch.testing.assert_close(mix(x, order, torch.tensor(0.25)), 0.25 * x + 0.75 * x[order])

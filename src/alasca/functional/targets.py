@@ -124,10 +124,19 @@ def from_uniform(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor,
     return -(mean * len(mean)).clamp(min=1e-12).log().mean()
 
 
-def mixing_weight(a: float, b: float, generator: torch.Generator | None = None) -> Float[Tensor, ""]:
-    """One draw of Beta(a, b), on the CPU; computed in float64, where small a and b do not underflow from 0.01 on."""
+def mixing_weight(
+    a: float, b: float, upper: bool = False, generator: torch.Generator | None = None
+) -> Float[Tensor, ""]:
+    """One draw of Beta(a, b), on the CPU; computed in float64, where small a and b do not underflow from 0.01 on.
+
+    Args:
+        a, b: above 0.
+        upper: the larger of the draw and 1 less the draw.
+        generator: default: torch's default one.
+    """
     both = torch.tensor([a, b], dtype=torch.float64)
-    return torch._sample_dirichlet(both, generator)[0].float()
+    lam = torch._sample_dirichlet(both, generator)
+    return (lam.max() if upper else lam[0]).float()
 
 
 def mix(

@@ -89,10 +89,9 @@ class DivideMix(Method):
         chosen = clean > self.threshold
         if not bool(chosen.any()):
             return Phase((k,), {"all": Stream(draw=k)})
-        weak = ("weak", "weak")
-        streams = {"clean": Stream(index[chosen], clean[chosen], weak, draw=k)}
+        streams = {"clean": Stream(index[chosen], clean[chosen], ("weak", "weak"), draw=k)}
         if not bool(chosen.all()):
-            streams["noisy"] = Stream(index[~chosen], views=weak, draw=2 + k)
+            streams["noisy"] = Stream(index[~chosen], views=("weak", "weak"), draw=2 + k)
         return Phase((k,), streams)
 
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
@@ -105,16 +104,14 @@ class DivideMix(Method):
         inputs = torch.cat([view for part in parts for view in part.views])
         places = torch.arange(sum(len(part.labels) for part in parts), device=inputs.device)
         rows = torch.cat([own for own in torch.split(places, [len(part.labels) for part in parts]) for _ in range(2)])
-        lam = mixing_weight(self.alpha, self.alpha)
-        lam = torch.maximum(lam, 1 - lam).to(inputs.device)
+        lam = mixing_weight(self.alpha, self.alpha, upper=True).to(inputs.device)
         order = torch.randperm(len(inputs), device=inputs.device)
         output: Output = nets[k](mix(inputs, order, lam))
         wanted = mix(targets, order, lam)
-        first = 2 * len(parts[0].labels)
+        first = len(parts[0].views) * len(parts[0].labels)
         loss = soft_cross_entropy(output.logits[:first], wanted[:first]).mean()
         if len(parts) == 2:
-            squares = (output.logits[first:].softmax(1) - wanted[first:]).square().mean()
-            loss = loss + self.weight(clock) * squares
+            loss = loss + self.weight(clock) * (output.logits[first:].softmax(1) - wanted[first:]).square().mean()
         loss = loss + from_uniform(output.logits.softmax(1))
         return Step(loss, seen, (Mixed(k, output.aux, rows, rows[order], lam.expand(len(rows))),))
 
