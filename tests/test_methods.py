@@ -750,6 +750,12 @@ WRONG = [
     ("har", {"weight": -1.0}), ("har", {"norm": "x"}), ("cdr", {"noise_rate": 1.0}), ("cdr", {"decay": "l3"}),
     ("cdr", {"strength": -1.0}), ("byot", {"alpha": 2.0}), ("byot", {"predict": "x"}),
     ("byot", {"feature_weight": -1.0}),
+    ("coteaching", {"noise_rate": 1.0}), ("coteaching", {"warmup": -1}), ("coteaching", {"ramp": 0}),
+    ("crust", {"fraction": 0.0}), ("crust", {"selection": "x"}), ("crust", {"start": -1}), ("fine", {"threshold": 1.0}),
+    ("fine", {"every": 0}), ("decoupling", {"floor": 0.0}), ("decoupling", {"warmup": -1}),
+    ("dividemix", {"lambda_u": -1.0}), ("dividemix", {"threshold": 1.0}), ("dividemix", {"temperature": 0.0}),
+    ("dividemix", {"ramp": 0}), ("elr_plus", {"beta": 1.0}), ("elr_plus", {"decay": 1.0}),
+    ("elr_plus", {"decay_steps": 0}), ("jocor", {"co_lambda": 2.0}), ("jocor", {"noise_rate": -0.1}),
     ("one", {"at": ""}), ("one", {"branches": 1}), ("one", {"temperature": 0.0}), ("one", {"ramp": -1}),
     ("one", {"predict": "x"}),
 ]  # fmt: skip

@@ -252,26 +252,25 @@ def test_elr_plus_counts_steps_from_one_as_the_code_does():
     average, decays = made.method.averages[1], []
     average.update = lambda net, decay: decays.append(decay)
     made.method.on_updated(made.nets, phase, clock)
-    assert decays == [0.9 * rising(2 / 100)]
-    assert create_method("elr_plus", ramp_steps=10).ramp(0) == rising(1 / 10)
+    assert decays == [0.9 * rising(torch.tensor(2 / 100))]
+    assert create_method("elr_plus", ramp_steps=10).ramp(torch.tensor(0)) == rising(torch.tensor(1 / 10))
+    assert create_method("elr_plus").ramp(torch.tensor(0)) == 1
 
 
 def test_elr_plus_ramps_and_averages():
-    assert [round(rising(share), 4) for share in (0, 0.5, 1, 2)] == [0.0067, 0.2865, 1, 1]
-    steps = 40000
-    assert 0.997 * rising(1 / steps) == pytest.approx(0.0067194, abs=1e-7)
-    assert 0.997 * rising(2 / steps) == pytest.approx(0.0067211, abs=1e-7)
-    assert 0.997 * rising(20001 / steps) == pytest.approx(0.285681, abs=3e-5)
-    assert 0.997 * rising(40000 / steps) == 0.997
+    ends = rising(torch.tensor([0, 0.5, 1, 2]))
+    assert ends.tolist() == pytest.approx([0.006738, 0.286505, 1, 1], abs=1e-6)
+    decays = 0.997 * rising(torch.tensor([1.0, 2, 20001, 40000]) / 40000)
+    assert decays.tolist() == pytest.approx([0.0067194, 0.0067211, 0.285681, 0.997], abs=3e-5)
     net = nn.Linear(3, 2)
     average = EmaWeights(net)
-    average.update(net, 0.9)
+    average.update(net, torch.tensor(0.9))
     assert torch.equal(average.net.weight, net.weight), "the average of constant weights is constant"
     old = net.weight.detach().clone()
     net.weight.data += 1
-    average.update(net, 0.9)
+    average.update(net, torch.tensor(0.9))
     torch.testing.assert_close(average.net.weight, old + 0.1)
-    assert average.count == 2
+    assert average.updates == 2
     assert not any(parameter.requires_grad for parameter in average.parameters())
     y, q = torch.tensor([[0.5, 0.5, 0.0]]), torch.tensor([[0.2, 0.6, 0.2]])
     assert reweighted(y, q)[0].tolist() == pytest.approx([0.25, 0.75, 0])

@@ -124,6 +124,11 @@ def from_uniform(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor,
     return -(mean * len(mean)).clamp(min=1e-12).log().mean()
 
 
+def one_hot(labels: Int[Tensor, "batch"], like: Float[Tensor, "batch classes"]) -> Float[Tensor, "batch classes"]:
+    """The labels as distributions, in the shape and type of `like`; waits for no device."""
+    return torch.zeros_like(like).scatter_(1, labels[:, None], 1.0)
+
+
 def mixing_weight(
     a: float, b: float, upper: bool = False, generator: torch.Generator | None = None
 ) -> Float[Tensor, ""]:

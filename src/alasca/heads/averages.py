@@ -23,19 +23,13 @@ class EmaWeights(nn.Module):
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
         self.net = copy.deepcopy(backbone(net)).requires_grad_(False)
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64))  # on the CPU: it is read in every step
-
-    @property
-    def count(self) -> int:
-        """How often it was updated."""
-        return int(self.updates)
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device=next(net.parameters()).device))
 
     @torch.no_grad()
-    def update(self, net: nn.Module, decay: float) -> None:
-        """Follow a plain network."""
-        mine: list[Tensor] = list(self.net.parameters())
-        theirs: list[Tensor] = list(net.parameters())
-        torch._foreach_lerp_(mine, theirs, 1 - decay)
+    def update(self, net: nn.Module, decay: Tensor) -> None:
+        """Follow a plain network; `decay` is 0-dim, on its device."""
+        for mine, theirs in zip(self.net.parameters(), net.parameters(), strict=True):
+            mine.lerp_(theirs, (1 - decay).to(mine))
         self.updates += 1
         broadcast_buffers(self.net)
 

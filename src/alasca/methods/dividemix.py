@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from alasca.core import Batch, Clock, Method, Mixed, Output, Phase, Preset, Probe, Seen, Step, Stream
 from alasca.functional import cross_entropy, soft_cross_entropy, two_component_posterior
 from alasca.functional.checks import check_above
-from alasca.functional.targets import from_uniform, mix, mixing_weight, sharpen
+from alasca.functional.targets import from_uniform, mix, mixing_weight, one_hot, sharpen
 from alasca.heads import evaluated
 
 
@@ -129,8 +129,8 @@ class DivideMix(Method):
         output: Output = nets[k](torch.cat([view for part in parts for view in part.views]))
         p = output.logits.softmax(1)
         own = (p[:size] + p[size : 2 * size]) / 2
-        given = nn.functional.one_hot(clean.labels, p.shape[1]).to(p.dtype)
-        target = sharpen(torch.lerp(own, given, clean.weight[:, None].to(p.dtype)), self.temperature)
+        target = torch.lerp(own, one_hot(clean.labels, own), clean.weight[:, None].to(p.dtype))
+        target = sharpen(target, self.temperature)
         targets, seen = [target, target], [Seen(k, output.rows(slice(0, size)), clean)]
         if len(parts) == 2:
             noisy, count = parts[1], len(parts[1].labels)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from alasca.core import Batch, Clock, Method, Mixed, Phase, Preset, Probe, Problem, Step, Stream, backbone
 from alasca.functional import elr_regularizer, soft_cross_entropy
-from alasca.functional.targets import mix, mixing_weight
+from alasca.functional.targets import mix, mixing_weight, one_hot
 from alasca.heads import EmaWeights
 from alasca.stores import SampleStore
 
@@ -89,13 +88,12 @@ class EarlyLearningPlus(Method):
         output = nets[k](mix(x, order, lam))
         t = memory.read(batch.index)
         target = mix(t, order, lam)
-        hot = nn.functional.one_hot(batch.labels, t.shape[1]).to(t.dtype)
-        wanted = mix(hot, order, lam)
+        wanted = mix(one_hot(batch.labels, t), order, lam)
         if self.reweight:
             wanted = reweighted(wanted, target)
         logits = output.logits
         losses = soft_cross_entropy(logits, wanted.to(logits.dtype))
-        losses = losses + self.ramp(own.count) * self.lam * elr_regularizer(logits, target.to(logits.dtype))
+        losses = losses + self.ramp(own.updates) * self.lam * elr_regularizer(logits, target.to(logits.dtype))
         rows = torch.arange(len(x), device=x.device)
         mixed = Mixed(k, output.aux, rows, order, lam.expand(len(x)))
         return Step((batch.weight * losses).mean(), mixed=(mixed,))
@@ -105,16 +103,16 @@ class EarlyLearningPlus(Method):
         average = self.averages[k]
         assert isinstance(average, EmaWeights)
         steps = self.decay_steps or max(1, clock.epochs * clock.steps_per_epoch // 4)
-        average.update(backbone(nets[k]), self.decay * rising((average.count + 2) / steps))
+        average.update(backbone(nets[k]), self.decay * rising((average.updates + 2) / steps))
 
-    def ramp(self, done: int) -> float:
+    def ramp(self, done: Tensor) -> Tensor:
         """rho: what lambda is multiplied by after so many steps."""
-        return rising((done + 1) / self.ramp_steps) if self.ramp_steps else 1.0
+        return rising((done + 1) / self.ramp_steps) if self.ramp_steps else torch.ones_like(done)
 
 
-def rising(share: float) -> float:
+def rising(share: Tensor) -> Tensor:
     """``exp(-5 (1 - share)^2)``, 1 from share 1 on."""
-    return math.exp(-5 * (1 - min(share, 1.0)) ** 2)
+    return (-5 * (1 - share.clamp(max=1)).square()).exp()
 
 
 def reweighted(target: Tensor, memory: Tensor) -> Tensor:
