@@ -31,9 +31,10 @@ class EmaWeights(nn.Module):
         for mine, theirs in zip(self.net.parameters(), net.parameters(), strict=True):
             mine.lerp_(theirs, (1 - decay).to(mine))
         self.updates += 1
-        broadcast_buffers(self.net)
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, K]``."""
-        return full_precision(main_logits(self.net.train()(inputs)))
+        logits = full_precision(main_logits(self.net.train()(inputs)))
+        broadcast_buffers(self.net)  # each process has seen samples of its own
+        return logits
