@@ -117,11 +117,11 @@ class Alasca(Method):
         self.objectives = nn.ModuleList()
 
     @property
-    def select(self) -> str:  # type: ignore[override]
+    def select(self) -> str:  # type: ignore[override]  # a class constant of methods, derived here
         return self.method.select
 
     @property
-    def uses_best(self) -> bool:  # type: ignore[override]
+    def uses_best(self) -> bool:  # type: ignore[override]  # a class constant of methods, derived here
         return self.method.uses_best
 
     @property
