@@ -25,20 +25,32 @@ from alasca.methods import list_methods, method_class
 from alasca.runs import RunFolder
 
 ROOT = Path(__file__).parent.parent
-COMMON = ["--data", "digits", "--noise", "symmetric:0.6", "--epochs", "60", "--batch-size", "128", "--lr", "0.1",
+COMMON = ["--data", "digits", "--epochs", "60", "--batch-size", "128", "--lr", "0.1",
           "--threads", "1", "--device", "cpu"]  # fmt: skip
+CHOOSING = ("ce", "decoupling", "coteaching", "jocor", "crust", "fine", "dividemix", "elr_plus")
+METHODS = {0.6: tuple(list_methods()), 0.4: CHOOSING, 0.8: CHOOSING}
+VARIANTS = {"crust": "rest=true", "fine": "rest=true", "dividemix": "on=plain", "elr_plus": "on=plain"}
+"""Options of the wrapper that are measured at 60% besides its defaults."""
+FIGURES = ("memorised", "issue_auroc", "noise_rate", "selected", "selection_precision", "selection_recall",
+           "selection_f1", "clean_auroc")  # fmt: skip
 
 
 def plans(folder: Path, seeds: int) -> dict[Path, list[str]]:
-    """Run folders and their commands, seed by seed."""
-    return {
-        folder / f"{name}{'-alasca' if wrapped else ''}-seed{seed}": [
-            *COMMON, "--method", name, "--alasca" if wrapped else "--no-alasca", "--seed", str(seed),
-        ]
-        for seed in range(seeds)
-        for name in list_methods()
-        for wrapped in ([False] if method_class(name).owns_branches else [False, True])
-    }  # fmt: skip
+    """Run folders and their commands: all at 60% first."""
+    found = {}
+    for rate, methods in METHODS.items():
+        for seed in range(seeds):
+            for name in methods:
+                sides = {"": ["--no-alasca"]}
+                if not method_class(name).owns_branches:
+                    sides["-alasca"] = ["--alasca"]
+                if rate == 0.6 and name in VARIANTS:
+                    sides[f"-alasca-{VARIANTS[name]}"] = ["--alasca", "--set", f"alasca.{VARIANTS[name]}"]
+                for side, options in sides.items():
+                    found[folder / f"{name}{side}-{100 * rate:.0f}-seed{seed}"] = [
+                        *COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed),
+                    ]  # fmt: skip
+    return found
 
 
 def train(out: Path, arguments: list[str]) -> None:
@@ -51,33 +63,38 @@ def train(out: Path, arguments: list[str]) -> None:
 
 
 def figures(runs: list[RunFolder]) -> dict[str, float]:
-    """What the table needs of one method's runs."""
-    chosen = [
-        "test_accuracy_noisy_val" if run.done()["select"] == "noisy-val" else "test_accuracy_last" for run in runs
+    """What the tables need of one method's runs."""
+    done = [run.done() for run in runs]
+    accuracy = [
+        one["test_accuracy_noisy_val" if one["select"] == "noisy-val" else "test_accuracy_last"] for one in done
     ]
-    accuracy = [run.done()[key] for run, key in zip(runs, chosen, strict=True)]
+    means = {name: statistics.fmean(one.get(name, math.nan) for one in done) for name in FIGURES}
     return {
         "accuracy": statistics.fmean(accuracy),
         "accuracy_std": statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0,
-        "memorised": statistics.fmean(run.done().get("memorised", math.nan) for run in runs),
-        "auroc": statistics.fmean(run.done()["issue_auroc"] for run in runs),
-        "epochs": runs[0].done()["epochs"],
+        "epochs": done[0]["epochs"],
         "seeds": len(runs),
+        **means,
     }
 
 
 def collect(folder: Path) -> pd.DataFrame:
-    """One row a method, bare and wrapped."""
-    groups: dict[tuple[str, bool], list[RunFolder]] = {}
+    """One row a method, bare and wrapped, at each noise rate."""
+    groups: dict[tuple[float, str, bool, str], list[RunFolder]] = {}
     for entry in sorted(folder.glob("*/done.json")):
         run = RunFolder.open(entry.parent)
         settings = run.settings()["settings"]
-        groups.setdefault((settings["method"], settings["alasca"]), []).append(run)
-    rows = [{"method": name, "alasca": wrapped, **figures(runs)} for (name, wrapped), runs in sorted(groups.items())]
+        rate = float(settings["noise"].partition(":")[2])
+        options = " ".join(f"{name}={value}" for name, value in settings["options"].items())
+        groups.setdefault((rate, settings["method"], settings["alasca"], options), []).append(run)
     steps = pd.read_csv(ROOT / "results" / "steps.csv")
     ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
-    for row in rows:
-        row["time_ratio"] = ratios[f"{row['method']}{' + ALASCA' if row['alasca'] else ''}"]
+    rows = []
+    for (rate, name, wrapped, options), runs in sorted(groups.items()):
+        ratio = ratios.get(f"{name} + ALASCA" if wrapped else name, math.nan)
+        rows.append({
+            "noise": rate, "method": name, "alasca": wrapped, "options": options, **figures(runs), "time_ratio": ratio,
+        })  # fmt: skip
     return pd.DataFrame(rows).assign(settings=" ".join(COMMON))
 
 

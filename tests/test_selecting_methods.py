@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 import alasca.functional as AF
 from alasca import Alasca, create_method
-from alasca.core import Batch, Clock, Output, Problem, backbone
+from alasca.core import Batch, Clock, Method, Output, Problem, Selection, backbone
+from alasca.engine.metrics import selection_quality
 from alasca.heads import EmaWeights
 from alasca.methods.crust import gram_root
 from alasca.methods.elr_plus import reweighted, rising
@@ -22,6 +24,7 @@ VARIANTS = {
     "coteaching, plus": lambda: create_method("coteaching", noise_rate=0.3, warmup=0, ramp=1, plus=True),
     "jocor, given rate": lambda: create_method("jocor", noise_rate=0.3, warmup=1, ramp=1),
     "crust, centrality, unmixed": lambda: create_method("crust", start=1, selection="centrality", mix=False),
+    "crust, stochastic": lambda: create_method("crust", start=1, epsilon=0.1),
     "fine, squared": lambda: create_method("fine", warmup=1, every=1, squared=True),
     "dividemix, penalty": lambda: create_method("dividemix", warmup=2, penalty=True),
     "elr_plus, reweighted": lambda: create_method("elr_plus", reweight=True, ramp_steps=5, decay_steps=4),
@@ -41,6 +44,12 @@ def batch_of(rows: int, labels: list[int]) -> Batch:
     return Batch((torch.zeros(rows, 1),), torch.tensor(labels), torch.arange(rows), torch.ones(rows))
 
 
+def begun(name: str, samples: int = 4, **options) -> Method:
+    method = create_method(name, **options)
+    method.begin([None] * method.networks, Problem(samples, 2, torch.zeros(2, 1), 60, 0))
+    return method
+
+
 def giving(logits: Tensor):
     return lambda x: Output(logits)
 
@@ -55,18 +64,19 @@ def test_coteaching_by_hand():
     """Losses (3, 1, 2, 0) and (0, 3, 1, 2), two kept: each network's loss is the mean over the other's choice, 2.5."""
     nets = [giving(with_losses([3, 1, 2, 0])), giving(with_losses([0, 3, 1, 2]))]
     batch = batch_of(4, [0] * 4)
-    method = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1)
+    method = begun("coteaching", noise_rate=0.5, warmup=0, ramp=1)
     assert method.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(5.0, abs=1e-5)
-    plain = create_method("coteaching", noise_rate=0.0, warmup=0)
+    assert method.selected().kept.T.tolist() == [[True, False, True, False], [False, True, False, True]]
+    plain = begun("coteaching", noise_rate=0.0, warmup=0)
     assert plain.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(3.0, abs=1e-5)
-    early = create_method("coteaching", noise_rate=0.5, warmup=51)
+    early = begun("coteaching", noise_rate=0.5, warmup=51)
     assert early.step(nets, {"all": batch}, None, LATE).loss.item() == pytest.approx(3.0, abs=1e-5)
 
 
 def test_coteaching_plus_chooses_where_networks_disagree():
     batch = batch_of(4, [0] * 4)
-    plus = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1, plus=True)
-    plain = create_method("coteaching", noise_rate=0.5, warmup=0, ramp=1)
+    plus = begun("coteaching", noise_rate=0.5, warmup=0, ramp=1, plus=True)
+    plain = begun("coteaching", noise_rate=0.5, warmup=0, ramp=1)
     disjoint = [giving(with_losses([0.1, 0.2, 2, 3])), giving(with_losses([2, 3, 0.1, 0.2]))]
     full = [m.step(disjoint, {"all": batch}, None, LATE).loss for m in (plus, plain)]
     torch.testing.assert_close(*full)
@@ -99,10 +109,11 @@ def test_decoupling_by_hand():
     """Predictions (0, 1, 2, 1) against (0, 2, 2, 0): the second and fourth samples count, the divisor is 2."""
     first, second = 5 * torch.eye(3)[[0, 1, 2, 1]], 3 * torch.eye(3)[[0, 2, 2, 0]]
     labels = [0, 1, 2, 2]
-    batch, method = batch_of(4, labels), create_method("decoupling")
+    batch, method = batch_of(4, labels), begun("decoupling", 40)
     found = method.step([giving(first), giving(second)], {"all": batch}, None, LATE).loss
     losses = [AF.cross_entropy(z, batch.labels) for z in (first, second)]
     torch.testing.assert_close(found, sum((own[1] + own[3]) / 2 for own in losses))
+    assert method.selected().kept[:4].tolist() == [[False] * 2, [True] * 2, [False] * 2, [True] * 2]
     logits = first.clone().requires_grad_()
     same = method.step([giving(logits), giving(logits)], {"all": batch}, None, LATE).loss
     assert torch.autograd.grad(same, logits)[0].abs().max() == 0
@@ -136,6 +147,17 @@ def test_crust_covers_every_predicted_class():
     assert torch.equal(batches["partners"].labels, batches["coreset"].labels)
 
 
+def test_rest_is_what_the_coreset_leaves_out():
+    for mix in (True, False):
+        method = Alasca(create_method("crust", start=0, fraction=0.25, mix=mix), rest=True)
+        made, phase, batches, clock = one_step(method)
+        chosen, rest = phase.streams["coreset"].index, phase.streams["rest"].index
+        assert phase.observe == ("rest",)
+        assert sorted(torch.cat([chosen, rest]).tolist()) == list(range(64))
+        method.step(made.nets, batches, phase, clock)
+        assert bool(method.stores()[0].visits[batches["rest"].index].all()), "sub-classifiers saw them"
+
+
 class Probing:
     """Gives the losses of a network by its number."""
 
@@ -149,12 +171,15 @@ class Probing:
 def test_dividemix_gives_each_network_the_others_split():
     low, high = torch.linspace(0.1, 0.12, 6), torch.linspace(2.0, 2.1, 4)
     losses = [torch.cat([low, high]), torch.cat([high, low])]
-    method = create_method("dividemix", warmup=1)
+    method = begun("dividemix", 10, warmup=1)
     first, second = method.plan([0, 1], Probing(losses), LATE)
     assert (first.train, second.train) == ((0,), (1,))
     assert first.streams["clean"].index.tolist() == [4, 5, 6, 7, 8, 9], "network 0 learns from network 1's split"
     assert first.streams["noisy"].index.tolist() == [0, 1, 2, 3]
     assert second.streams["clean"].index.tolist() == [0, 1, 2, 3, 4, 5]
+    kept, clean = method.selected()
+    assert kept.T.tolist() == [[False] * 4 + [True] * 6, [True] * 6 + [False] * 4]
+    assert torch.equal(clean > 0.5, kept)
     swapped = method.plan([0, 1], Probing(losses[::-1]), LATE)
     assert swapped[0].streams["clean"].index.tolist() == second.streams["clean"].index.tolist()
     assert [phase.train for phase in method.plan([0, 1], Probing(losses), LATE._replace(epoch=0))] == [(0,), (1,)]
@@ -162,14 +187,74 @@ def test_dividemix_gives_each_network_the_others_split():
 
 def test_dividemix_with_sets_that_are_empty():
     same = Probing([torch.ones(10), torch.ones(10)])
-    phases = create_method("dividemix", warmup=1).plan([0, 1], same, LATE)
+    phases = begun("dividemix", 10, warmup=1).plan([0, 1], same, LATE)
     assert all(set(phase.streams) == {"clean"} for phase in phases), "all alike: all clean"
-    strict = create_method("dividemix", warmup=1)
+    strict = begun("dividemix", 10, warmup=1)
     strict.threshold = 1.0
     phases = strict.plan([0, 1], Probing([torch.rand(10), torch.rand(10)]), LATE)
     assert all(set(phase.streams) == {"all"} for phase in phases), "none clean: cross-entropy on all"
+    assert bool(strict.selected().kept.all())
     weights = [create_method("dividemix").weight(LATE._replace(epoch=epoch)) for epoch in (10, 18, 26, 40)]
     assert weights == [0, 12.5, 25, 25]
+
+
+def test_dividemix_averages_losses_of_the_last_epochs():
+    """Sample 3 looks clean in one epoch alone: with an average of three epochs that does not count."""
+    usual = torch.tensor([0.1, 0.1, 0.1, 2.0, 2.0, 2.0])
+    once = torch.tensor([0.1, 0.1, 0.1, 0.1, 2.0, 2.0])
+    found = {}
+    for average in (1, 3):
+        method = begun("dividemix", 6, warmup=1, average=average)
+        for epoch, losses in enumerate([usual, usual, once], start=1):
+            method.plan([0, 1], Probing([losses, losses]), LATE._replace(epoch=epoch))
+        found[average] = method.selected().kept[:, 0].tolist()
+    assert found == {1: [True] * 4 + [False] * 2, 3: [True] * 3 + [False] * 3}
+    early = begun("dividemix", 6, warmup=1, average=3)
+    early.plan([0, 1], Probing([once, once]), LATE._replace(epoch=1))
+    assert early.selected().kept[:, 0].tolist() == found[1], "epochs that were never looked at do not count"
+
+
+@pytest.mark.parametrize("name", ["decoupling", "coteaching", "jocor", "crust", "fine", "dividemix"])
+def test_choice_is_measured_every_epoch(name: str):
+    data = planted(24)
+    method = create_method(name, **dict.fromkeys(type(create_method(name)).epoch_options, 1))
+    made = trained(Alasca(method, warmup=1), data, settings(4))
+    kept, clean = method.selected()
+    assert kept.shape == (64, method.networks)
+    assert kept.dtype == torch.bool
+    last = made.state.history[-1]
+    assert last["selected"] == pytest.approx(100 * kept.float().mean().item())
+    right = data.train.labels == data.truth
+    f1 = [f1_score(right, column) for column in kept.T]
+    assert last["selection_f1"] == pytest.approx(100 * sum(f1) / len(f1))
+    assert ("clean_auroc" in last) == (clean is not None) == (name in ("fine", "dividemix"))
+    first = made.state.history[0]
+    assert first["selected"] == pytest.approx(100), "all of it in the warm-up"
+    assert first["selection_precision"] == pytest.approx(100 * right.float().mean().item())
+    blind = trained(Alasca(create_method("crust", start=1), warmup=1), replace(data, truth=None), settings(2))
+    assert "selection_f1" not in blind.state.history[-1]
+    assert blind.state.history[-1]["selected"] < 100
+
+
+def test_quality_of_a_choice_by_hand():
+    """Six of eight labels are right; network 0 keeps four, three of them right, network 1 all."""
+    data = planted(0)
+    truth = data.truth.clone()
+    truth[:2] = (truth[:2] + 1) % 4
+    kept = torch.zeros(64, 2, dtype=torch.bool)
+    kept[[0, 2, 3, 4], 0] = True
+    kept[:, 1] = True
+    clean = torch.rand(64, 2)
+    clean[:8, 0] = torch.tensor([0.1, 0.5, 0.2, 0.6, 0.7, 0.8, 0.9, 1.0])
+    clean[:8, 1] = 0.5
+    index = torch.arange(8)
+    found = selection_quality(Selection(kept, clean), index, replace(data, truth=truth))
+    assert found == pytest.approx({
+        "selected": 75, "selection_precision": 75, "selection_recall": (50 + 100) / 2,
+        "selection_f1": 100 * (2 * 3 / 10 + 2 * 6 / 14) / 2, "clean_auroc": (11 / 12 + 1 / 2) / 2,
+    })  # fmt: skip
+    assert selection_quality(None, index, data) == {}
+    assert "clean_auroc" not in selection_quality(Selection(kept, clean), index, data), "no wrong label, no ranking"
 
 
 def test_dividemix_targets_by_hand():

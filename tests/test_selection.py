@@ -160,12 +160,12 @@ def objective(points: Tensor, chosen: list[int]) -> float:
 
 
 def naive(points: Tensor, budget: int) -> list[int]:
-    distances = torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist")
-    best, chosen = torch.full((len(points),), float(distances.max())), []
+    distances = torch.cdist(points.double(), points.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    best, chosen = torch.full((len(points),), float(distances.max()), dtype=torch.float64), []
     for _ in range(budget):
-        gains = (best - distances).clamp(min=0).sum(1, dtype=torch.float64)
+        gains = (best - distances).clamp(min=0).sum(1)
         gains[chosen] = -1
-        chosen.append(int(gains.argmax()))
+        chosen.append(int((gains >= gains.max() - 1e-10).byte().argmax()))  # ties but for rounding: the first
         best = torch.minimum(best, distances[chosen[-1]])
     return chosen
 
@@ -173,13 +173,35 @@ def naive(points: Tensor, budget: int) -> list[int]:
 @pytest.mark.parametrize("entries", [2**26, 300])
 @pytest.mark.parametrize("seed", range(4))
 def test_lazy_greedy_is_greedy(seed: int, entries: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("alasca.functional.selection.ENTRIES", entries)
+    monkeypatch.setattr("alasca.functional.coresets.ENTRIES", entries)
     points = torch.randn(90, 6, generator=torch.Generator().manual_seed(seed))
     index, weight = AF.facility_location(points, 45)
     assert index.tolist() == naive(points, 45)
     nearest = torch.cdist(points, points[index]).argmin(1)
     assert weight.tolist() == torch.bincount(nearest, minlength=45).tolist()
     assert weight.sum() == 90
+
+
+def test_stochastic_greedy_is_nearly_as_good():
+    points = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
+    exact = objective(points, AF.facility_location(points, 40)[0].tolist())
+    torch.manual_seed(1)
+    drawn = [AF.facility_location(points, 40, epsilon=0.1) for _ in range(5)]
+    found = [objective(points, index.tolist()) for index, _ in drawn]
+    assert all(0.9 * exact < value < exact for value in found), "random picks, but nearly as good"
+    assert len({tuple(index.tolist()) for index, _ in drawn}) == 5
+    for index, weight in drawn:
+        assert len(set(index.tolist())) == 40
+        assert weight.tolist() == torch.bincount(torch.cdist(points, points[index]).argmin(1), minlength=40).tolist()
+    everyone, _ = AF.facility_location(points, 200, epsilon=0.5)
+    assert sorted(everyone.tolist()) == list(range(200))
+    greedy, _ = AF.facility_location(points, 40, epsilon=1e-9)
+    assert objective(points, greedy.tolist()) >= min(found), "with nearly all points drawn it is greedy"
+    worst = objective(points, torch.randperm(200)[:40].tolist())
+    assert worst < min(found)
+    for epsilon in (0.0, 1.0):
+        with pytest.raises(ValueError, match=r"^epsilon: "):
+            AF.facility_location(points, 2, epsilon)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -77,17 +77,19 @@ def test_files_and_functions_stay_small(path: Path):
     text = path.read_text()
     assert text.count("\n") <= 350, "what are the two things in this file?"
     if "methods" in path.parts and path.name not in ("__init__.py", "alasca.py"):
-        assert text.count("\n") - docstring_lines(text) <= 120, "a method reads like an algorithm box"
+        assert text.count("\n") - words_and_imports(text) <= 120, "a method reads like an algorithm box"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):
             assert (node.end_lineno or 0) - node.lineno < 80, f"{node.name} is too long"
 
 
-def docstring_lines(text: str) -> int:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
-    bodies = [node.body[0] for node in ast.walk(ast.parse(text)) if isinstance(node, documented) and node.body]
-    texts = [first for first in bodies if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)]
-    return sum((first.end_lineno or 0) - first.lineno + 1 for first in texts)
+def words_and_imports(text: str) -> int:
+    """Lines of docstrings and imports."""
+    nodes = list(ast.walk(ast.parse(text)))
+    bodies = [n.body[0] for n in nodes if isinstance(n, (ast.Module, ast.ClassDef, ast.FunctionDef)) and n.body]
+    words = [first for first in bodies if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)]
+    imports = [node for node in nodes if isinstance(node, (ast.Import, ast.ImportFrom))]
+    return sum((node.end_lineno or 0) - node.lineno + 1 for node in words + imports)
 
 
 def test_median_file_is_short():

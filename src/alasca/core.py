@@ -147,6 +147,18 @@ class Phase(NamedTuple):
     observe: tuple[str, ...] = ()
 
 
+class Selection(NamedTuple):
+    """What a method learns from, for evaluation and reports: one row a sample, one column a network.
+
+    Attributes:
+        kept: whether the network learns from the sample with its given label, ``[N, networks]``, bool.
+        clean: probability that the given label is right, ``[N, networks]``; None where the method has none.
+    """
+
+    kept: Tensor
+    clean: Tensor | None = None
+
+
 class Stage(NamedTuple):
     """`epochs` of training, with fresh networks or not, on a seeded class-balanced `part` of the data or all."""
 
@@ -266,6 +278,10 @@ class Method(nn.Module):
 
     def on_updated(self, nets: Sequence[nn.Module], phase: Phase, clock: Clock) -> None:
         """After the optimiser's step; not called where the step was skipped."""
+
+    def selected(self) -> Selection | None:
+        """What it learned from in the epoch that ends; None: it chooses no samples."""
+        return None
 
     def end_stage(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
         """After a stage's last step, its networks still alive."""

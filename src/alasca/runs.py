@@ -174,6 +174,8 @@ class Records:
         differing: share of training visits whose prediction was not the given label.
         visits: training visits.
         confidence: gamma of the averaged logits in the given label (ALASCA), or None.
+        selected: share of the networks that learned from the sample's label in the last epoch, or None.
+        clean: the method's probability that the given label is right, or None.
         true: true labels where they are known, else None. For evaluation only.
     """
 
@@ -188,6 +190,8 @@ class Records:
     differing: np.ndarray
     visits: np.ndarray
     confidence: np.ndarray | None = None
+    selected: np.ndarray | None = None
+    clean: np.ndarray | None = None
     true: np.ndarray | None = None
 
     def ranking(self) -> np.ndarray:
@@ -210,6 +214,10 @@ class Records:
         }
         if self.confidence is not None:
             columns["ema_confidence"] = self.confidence
+        if self.selected is not None:
+            columns["selected"] = self.selected
+        if self.clean is not None:
+            columns["clean_probability"] = self.clean
         if self.true is not None:
             columns["true_label"] = names[self.true]
         return pd.DataFrame(columns)
@@ -230,10 +238,13 @@ class Records:
         def floats(column: str) -> np.ndarray:
             return np.asarray(table[column].to_numpy(), dtype=np.float64)
 
+        def optional(column: str) -> np.ndarray | None:
+            return floats(column) if column in table else None
+
         return cls(
             tuple(table["id"]), classes, labels("given_label"), labels("predicted_label"), labels("suggested_label"),
             (table["is_label_issue"] == "True").to_numpy(), floats("label_quality"), floats("mean_margin"),
             floats("differing_share"), np.asarray(table["visits"], dtype=np.int64),
-            floats("ema_confidence") if "ema_confidence" in table else None,
+            optional("ema_confidence"), optional("selected"), optional("clean_probability"),
             labels("true_label") if "true_label" in table else None,
         )  # fmt: skip

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from alasca.core import Clock, Probe, full_precision
 from alasca.distributed import gather_rows
-from alasca.functional import cross_entropy, small_loss
+from alasca.functional import cross_entropy, small_loss, two_component_posterior
 from alasca.functional.selection import forget_rate, mixture_noise_rate
 
 
@@ -82,6 +82,25 @@ class SampleStore(nn.Module):
         return f"num_samples={self.value.shape[0]}, width={self.value.shape[1]}"
 
 
+class Kept(nn.Module):
+    """Which samples each network learned from when training last saw them: ``[N, networks]``, True at first.
+
+    For evaluation (`alasca.core.Selection`), part of ``state_dict``; rows are gathered over processes.
+    """
+
+    value: Tensor
+
+    def __init__(self, num_samples: int, networks: int) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.ones(num_samples, networks, dtype=torch.bool))
+
+    @torch.no_grad()
+    def put(self, index: Tensor, *masks: Tensor) -> None:
+        """Note one mask ``[B]`` a network for the samples at `index` ``[B]``."""
+        rows = gather_rows(torch.stack(masks, 1).byte())
+        self.value.index_copy_(0, gather_rows(index), rows.bool())
+
+
 class ForgetRate(nn.Module):
     """How many samples of a batch are left out: none during warm-up, then rising to the noise rate over `ramp` epochs.
 
@@ -109,10 +128,8 @@ class ForgetRate(nn.Module):
 
     def look(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
         """In `plan`: estimate the noise rate at the end of the warm-up, where none is given."""
-        if not self.estimates or clock.epoch != max(self.warmup, 1):
-            return
-        losses = [probe(net, lambda output, batch: cross_entropy(output.logits, batch.labels)) for net in nets]
-        self.rate.fill_(mixture_noise_rate(torch.stack(losses).mean(0)))
+        if self.estimates and clock.epoch == max(self.warmup, 1):
+            self.rate.fill_(mixture_noise_rate(losses_of(nets, probe).mean(1)))
 
     def kept(self, losses: Tensor, pool: Tensor, clock: Clock) -> Tensor:
         """The samples of the pool ``[B]`` (bool) with the smallest losses, as a mask; at least one where there is one.
@@ -124,3 +141,43 @@ class ForgetRate(nn.Module):
         rising = forget_rate(clock.epoch - self.warmup, 1.0, self.ramp)
         keep = ((1 - rising * self.rate.double()) * pool.sum() + 1e-6).floor().long().clamp(min=1)
         return small_loss(losses.detach().masked_fill(~pool, torch.inf), keep) & pool
+
+
+class LossMixture(nn.Module):
+    """How likely each given label is right, by each network's losses: ``[N, networks]``, 1 at first.
+
+    The posterior of the smaller component of a mixture of two, fitted to losses that are scaled to 0 to 1, as in
+    DivideMix (Li et al., 2020).
+
+    Args:
+        num_samples: N.
+        networks: how many look.
+        average: looks whose losses are averaged.
+
+    Losses and probabilities are part of ``state_dict``.
+    """
+
+    losses: Tensor
+    clean: Tensor
+
+    def __init__(self, num_samples: int, networks: int, average: int = 1) -> None:
+        super().__init__()
+        self.register_buffer("losses", torch.zeros(average, num_samples, networks))
+        self.register_buffer("clean", torch.ones(num_samples, networks))
+
+    def look(self, nets: Sequence[nn.Module], probe: Probe, looks: int) -> None:
+        """In `plan`, after so many earlier looks."""
+        found = losses_of(nets, probe)
+        low, high = found.aminmax(dim=0)
+        self.losses.copy_(self.losses.roll(-1, 0))
+        self.losses[-1, probe.index] = (found - low) / (high - low).clamp(min=1e-12)
+        recent = self.losses[-min(looks + 1, len(self.losses)) :, probe.index].mean(0)
+        posteriors = [two_component_posterior(losses, max_iter=10, tol=1e-2) for losses in recent.T]
+        self.clean[probe.index] = torch.stack(posteriors, 1)
+
+
+def losses_of(nets: Sequence[nn.Module], probe: Probe) -> Tensor:
+    """Cross-entropy of every sample under each network ``[M, networks]``, in eval mode."""
+    return torch.stack(
+        [probe(net, lambda output, batch: cross_entropy(output.logits, batch.labels)) for net in nets], 1
+    )

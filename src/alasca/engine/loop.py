@@ -18,7 +18,7 @@ from alasca.data.loader import Loader
 from alasca.data.seeds import fold
 from alasca.data.splits import balanced_part
 from alasca.distributed import any_rank, barrier, broadcast_buffers, from_first, sum_over_ranks, world
-from alasca.engine.metrics import add_step, means, training_accuracies
+from alasca.engine.metrics import add_step, means, selection_quality, training_accuracies
 from alasca.engine.probe import SampleProbe, accuracy
 from alasca.engine.progress import Progress
 from alasca.engine.settings import PRECISIONS, Training, make_optimizer, resolve_device
@@ -236,6 +236,7 @@ class Trainer:
         record: dict[str, Any] = {"epoch": self._epochs_before() + where.epoch, "stage": where.stage}
         record |= means(state.sums)
         record |= training_accuracies(self.trace, self.data)
+        record |= selection_quality(self.method.selected(), self.probe.index, self.data)
         if self.data.val is not None:
             record["val_accuracy"] = from_first(accuracy(self.method, self.nets, self.data.val), self.device)
         if self.data.test is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from alasca.core import Step
+from alasca.core import Selection, Step
 from alasca.distributed import sum_over_ranks
 from alasca.engine.setup import Data
 from alasca.engine.trace import Trace
@@ -44,6 +44,34 @@ def training_accuracies(trace: Trace, data: Data) -> dict[str, float]:
         wrong = given != truth
         if bool(wrong.any()):
             result["memorised"] = percent(found[wrong] == given[wrong])
+    return result
+
+
+def selection_quality(selection: Selection | None, index: Tensor, data: Data) -> dict[str, float]:
+    """How good the choice among the samples at `index` was, mean over networks. Its figures need true labels.
+
+    ``selected`` is the share that was kept; ``selection_precision`` the share of right labels in it,
+    ``selection_recall`` the share of right labels that it holds, ``selection_f1`` their harmonic mean (percent);
+    ``clean_auroc`` says how well the clean probability ranks right labels above wrong ones, 0.5 (chance) to 1.
+    """
+    if selection is None:
+        return {}
+    index = index.cpu()
+    kept = selection.kept.cpu()[index].T
+    result = {"selected": percent(kept)}
+    if data.truth is None:
+        return result
+    right = data.train.labels.cpu()[index] == data.truth[index]
+    hits = (kept & right).sum(1).double()
+    precision, recall = hits / kept.sum(1).clamp(min=1), hits / right.sum().clamp(min=1)
+    f1 = 2 * hits / (kept.sum(1) + right.sum()).clamp(min=1)
+    for name, value in (("precision", precision), ("recall", recall), ("f1", f1)):
+        result[f"selection_{name}"] = 100 * float(value.mean())
+    if selection.clean is not None and bool(right.any()) and not bool(right.all()):
+        from sklearn.metrics import roc_auc_score
+
+        columns = selection.clean.cpu()[index].T
+        result["clean_auroc"] = sum(float(roc_auc_score(right, column)) for column in columns) / len(columns)
     return result
 
 

@@ -41,7 +41,8 @@ def collect(prepared: Prepared, fitted: Fitted) -> Records:
     return Records(
         prepared.ids, prepared.source.classes, array(given), array(predicted), suggested, issue,
         array(quality.clamp(0, 1)), array(margin), array(differing), array(trace.visits),
-        ema_confidence(fitted.method, given), None if data.truth is None else array(data.truth),
+        ema_confidence(fitted.method, given), *choices(fitted.method),
+        None if data.truth is None else array(data.truth),
     )  # fmt: skip
 
 
@@ -58,6 +59,14 @@ def ema_confidence(method: Method, labels: Tensor) -> np.ndarray | None:
     index = torch.arange(len(labels), device=labels.device)
     found = [confidence(store.read(index), labels, method.temperature) for store in method.stores()]
     return array(torch.stack(found).mean(0))
+
+
+def choices(method: Method) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Share of networks that learned from a sample's label, and its probability of being right, where there is one."""
+    selection = method.selected()
+    if selection is None:
+        return None, None
+    return array(selection.kept.float().mean(1)), None if selection.clean is None else array(selection.clean.mean(1))
 
 
 def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder) -> None:
@@ -88,7 +97,10 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
             done[f"{kind}_last10"] = statistics.fmean(values[-10:])
             if fitted.select == "noisy-val":
                 done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
-    for kind in ("train_accuracy", "train_true_accuracy", "memorised"):
+    for kind in (
+        "train_accuracy", "train_true_accuracy", "memorised", "selected", "selection_precision", "selection_recall",
+        "selection_f1", "clean_auroc",
+    ):  # fmt: skip
         if kind in history[-1]:
             done[kind] = history[-1][kind]
     if (auroc := ranking_auroc(records)) is not None:

@@ -1,5 +1,7 @@
 """Pure tensor functions: losses per sample, targets, smoothness, label noise. Usually imported as ``AF``."""
 
+from alasca.functional.coresets import centrality as centrality
+from alasca.functional.coresets import facility_location as facility_location
 from alasca.functional.losses import bootstrapping as bootstrapping
 from alasca.functional.losses import cross_entropy as cross_entropy
 from alasca.functional.losses import distillation as distillation
@@ -26,9 +28,7 @@ from alasca.functional.robust import normalized_focal as normalized_focal
 from alasca.functional.robust import rce as rce
 from alasca.functional.robust import sce as sce
 from alasca.functional.robust import truncated_gce as truncated_gce
-from alasca.functional.selection import centrality as centrality
 from alasca.functional.selection import disagreement as disagreement
-from alasca.functional.selection import facility_location as facility_location
 from alasca.functional.selection import fine_scores as fine_scores
 from alasca.functional.selection import small_loss as small_loss
 from alasca.functional.selection import two_component_posterior as two_component_posterior

@@ -1,4 +1,4 @@
-"""Choosing samples: small losses, disagreement, mixtures of two components, eigenvectors, coresets. Nothing random.
+"""Choosing samples: small losses, disagreement, mixtures of two components, eigenvectors. Nothing random.
 
 Costs are stated for N samples, D features, K classes. What chooses within a step (`small_loss`, `disagreement`) gives
 masks and waits for no device; the rest runs between epochs.
@@ -11,9 +11,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from alasca.functional.checks import check_above, check_unit
-
-ENTRIES = 2**26
-"""Most distances that are held at once."""
 
 
 def small_loss(losses: Float[Tensor, "batch"], keep: int | Int[Tensor, ""]) -> Bool[Tensor, "batch"]:
@@ -57,6 +54,11 @@ def disagreement(
     return logits1.argmax(-1) != logits2.argmax(-1)
 
 
+def wide(values: Tensor) -> Tensor:
+    """The same in float64, on a device that has it."""
+    return values.detach().to("cpu" if values.device.type == "mps" else values.device).double()
+
+
 def two_component_posterior(
     values: Float[Tensor, "samples"],
     component: str = "low",
@@ -85,7 +87,7 @@ def two_component_posterior(
     if max_iter < 1:
         raise ValueError(f"max_iter: {max_iter}, expected at least 1")
     check_above("reg", reg, 0.0)
-    x = values.detach().to("cpu" if values.device.type == "mps" else values.device).double()
+    x = wide(values)
     if len(x) < 2 or bool(x.min() == x.max()):
         return torch.ones_like(values)
     part = two_means(x)
@@ -216,92 +218,6 @@ def fine_scores(
         raise ValueError(f"labels: shape {tuple(labels.shape)}, expected ({len(features)},) to match the features")
     grams = class_grams(features, labels, int(labels.max()) + 1 if len(labels) else 0, fit_on)
     return alignment(features, labels, class_directions(grams), squared)
-
-
-def distance_rows(points: Float[Tensor, "samples width"], rows: Tensor) -> Float[Tensor, "rows samples"]:
-    """Euclidean distances of some points to all."""
-    return torch.cdist(points[rows], points, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def facility_location(
-    points: Float[Tensor, "samples width"], budget: int
-) -> tuple[Int[Tensor, "budget"], Int[Tensor, "budget"]]:
-    """Medoids that cover a cloud of points: greedy maximisation of ``sum_i max_{j in S} (d_max - d_ij)``, exactly.
-
-    Lazy greedy in blocks: bounds on gains only fall, so most are never looked at again; the picks are those of the
-    naive greedy algorithm, ties to the first. At most `ENTRIES` distances are held at once. O(N^2 D) for the first
-    gains and the picks' own rows; the re-evaluations depend on the cloud.
-
-    Args:
-        points: ``[N, D]``.
-        budget: how many, 1 to N.
-
-    Returns:
-        Positions in the order of their picking, and how many points lie nearest to each (they add up to N).
-    """
-    check_budget(points, budget)
-    count = len(points)
-    block = max(1, min(count, ENTRIES // max(1, count)))
-    held = distance_rows(points, torch.arange(count, device=points.device)) if block == count else None
-
-    def rows(index: Tensor) -> Tensor:
-        return distance_rows(points, index) if held is None else held[index]
-
-    everyone = torch.arange(count, device=points.device)
-    sums = torch.empty(count, dtype=torch.float64, device=points.device)
-    far = points.new_zeros(())
-    for part in torch.split(everyone, block):
-        distances = rows(part)
-        far = torch.maximum(far, distances.max())
-        sums[part] = distances.sum(1, dtype=torch.float64)
-    bound = count * far.double() - sums  # gains at the empty set: upper bounds ever after
-    best = torch.full((count,), float(far), dtype=points.dtype, device=points.device)
-    nearest = torch.zeros(count, dtype=torch.int64, device=points.device)
-    picked: list[int] = []
-    fresh = torch.ones(count, dtype=torch.bool, device=points.device)
-    look = min(32, block)
-    while len(picked) < budget:
-        top = int(bound.argmax())
-        if bool(fresh[top]):
-            own = rows(everyone[top : top + 1])[0]
-            closer = own < best
-            nearest[closer] = len(picked)
-            if not picked:
-                nearest.zero_()
-            best = torch.minimum(best, own)
-            picked.append(top)
-            bound[top] = -torch.inf
-            fresh.fill_(False)
-            continue
-        candidates = bound.topk(min(look, count)).indices
-        candidates = candidates[~fresh[candidates] & (bound[candidates] > -torch.inf)]
-        gains = (best - rows(candidates)).clamp(min=0).sum(1, dtype=torch.float64)
-        bound[candidates] = gains
-        fresh[candidates] = True
-    index = torch.tensor(picked, device=points.device)
-    return index, torch.bincount(nearest, minlength=budget)
-
-
-def centrality(points: Float[Tensor, "samples width"], budget: int) -> Int[Tensor, "budget"]:
-    """The points with the smallest sum of distances to all others: the dense core of a cloud. O(N^2 D), in blocks.
-
-    Args:
-        points: ``[N, D]``.
-        budget: how many, 1 to N.
-    """
-    check_budget(points, budget)
-    block = max(1, ENTRIES // len(points))
-    everyone = torch.arange(len(points), device=points.device)
-    sums = torch.cat([distance_rows(points, part).sum(1, dtype=torch.float64) for part in torch.split(everyone, block)])
-    return sums.argsort(stable=True)[:budget]
-
-
-def check_budget(points: Tensor, budget: int) -> None:
-    """Raise `ValueError` unless points are ``[N, D]`` and ``1 <= budget <= N``."""
-    if points.dim() != 2:
-        raise ValueError(f"points: shape {tuple(points.shape)}, expected [N, D]")
-    if not 1 <= budget <= len(points):
-        raise ValueError(f"budget: {budget}, expected 1 to {len(points)}")
 
 
 def forget_rate(epoch: int, rate: float, epochs: int, exponent: float = 1.0) -> float:

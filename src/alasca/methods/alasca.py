@@ -17,6 +17,7 @@ from alasca.core import (
     Phase,
     Probe,
     Problem,
+    Selection,
     Stage,
     Step,
     Stream,
@@ -250,6 +251,9 @@ class Alasca(Method):
     def on_updated(self, nets: Sequence[nn.Module], phase: Phase, clock: Clock) -> None:
         self.method.on_updated(nets, phase, clock)
 
+    def selected(self) -> Selection | None:
+        return self.method.selected()
+
     def end_stage(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
         self.method.end_stage(nets, probe, clock)
 
@@ -284,7 +288,7 @@ def plain_forward(net: nn.Module, batch: Batch) -> Output:
 
 def with_rest(phase: Phase, probe: Probe) -> Phase:
     """The same phase with one more stream, which only sub-classifiers see: what its streams leave out."""
-    indices = [stream.index for stream in phase.streams.values()]
+    indices = [stream.index for stream in phase.streams.values() if stream.follows is None]
     if any(index is None for index in indices):
         return phase
     used = torch.cat([index for index in indices if index is not None])

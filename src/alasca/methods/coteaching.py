@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Step
+from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Selection, Step
 from alasca.functional import cross_entropy, disagreement
 from alasca.functional.selection import masked_mean
-from alasca.stores import ForgetRate
+from alasca.stores import ForgetRate, Kept
 
 
 class CoTeaching(Method):
@@ -50,6 +50,7 @@ class CoTeaching(Method):
 
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
         self.forget.to(problem.example.device)
+        self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
         self.forget.look(nets, probe, clock)
@@ -60,9 +61,14 @@ class CoTeaching(Method):
         outputs = [net(batch.views[0]) for net in nets]
         losses = [cross_entropy(output.logits, batch.labels) for output in outputs]
         pool = self.pool(outputs[0].logits, outputs[1].logits, clock)
-        kept = [self.forget.kept(loss, pool, clock) for loss in losses]
-        loss = masked_mean(batch.weight * losses[0], kept[1]) + masked_mean(batch.weight * losses[1], kept[0])
-        return Step(loss, tuple(Seen(k, output, batch) for k, output in enumerate(outputs)))
+        second, first = (self.forget.kept(loss, pool, clock) for loss in losses)
+        self.learned.put(batch.index, first, second)
+        loss = masked_mean(batch.weight * losses[0], first) + masked_mean(batch.weight * losses[1], second)
+        seen = tuple(Seen(k, output, batch) for k, output in enumerate(outputs))
+        return Step(loss, seen, log={"noise_rate": self.forget.rate})
+
+    def selected(self) -> Selection:
+        return Selection(self.learned.value)
 
     def pool(self, first: Tensor, second: Tensor, clock: Clock) -> Tensor:
         """The samples to choose among."""

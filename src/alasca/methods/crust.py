@@ -8,7 +8,21 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Mixed, Output, Phase, Preset, Probe, Seen, Step, Stream
+from alasca.core import (
+    Batch,
+    Clock,
+    Method,
+    Mixed,
+    Output,
+    Phase,
+    Preset,
+    Probe,
+    Problem,
+    Seen,
+    Selection,
+    Step,
+    Stream,
+)
 from alasca.core import network as unwrapped
 from alasca.functional import centrality, cross_entropy, facility_location
 from alasca.functional.targets import mixing_weight
@@ -31,6 +45,7 @@ class Crust(Method):
         start: first epoch of choosing.
         selection: ``"facility"``: greedy facility location with cluster sizes as weights, the paper's; or
             ``"centrality"``: the dense core with equal weights, which is what the authors' code amounts to.
+        epsilon: facility location by stochastic greedy, faster and not quite as good; above 0 and below 1, None: exact.
         mix: mix each medoid with a sample of the same given label, lam from Beta(1, 0.1); the label stays.
 
     Differences from the authors' code: it groups by given label (the paper, and we, by predicted class), takes
@@ -46,7 +61,14 @@ class Crust(Method):
         Preset("unknown", {}, "the CIFAR-10 values"),
     )
 
-    def __init__(self, fraction: float = 0.5, start: int = 5, selection: str = "facility", mix: bool = True) -> None:
+    def __init__(
+        self,
+        fraction: float = 0.5,
+        start: int = 5,
+        selection: str = "facility",
+        epsilon: float | None = None,
+        mix: bool = True,
+    ) -> None:
         super().__init__()
         if not 0 < fraction <= 1:
             raise ValueError(f"fraction: {fraction}, expected above 0 and at most 1")
@@ -54,12 +76,19 @@ class Crust(Method):
             raise ValueError(f"start: {start}, expected at least 0")
         if selection not in SELECTIONS:
             raise ValueError(f"selection: {selection!r}, expected one of {', '.join(SELECTIONS)}")
-        self.fraction, self.start, self.selection, self.mix = fraction, start, selection, mix
+        if epsilon is not None and not 0 < epsilon < 1:
+            raise ValueError(f"epsilon: {epsilon}, expected above 0 and below 1, or none")
+        self.fraction, self.start, self.selection, self.epsilon, self.mix = fraction, start, selection, epsilon, mix
+
+    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+        kept = torch.ones(problem.num_samples, dtype=torch.bool, device=problem.example.device)
+        self.register_buffer("kept", kept)
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.start:
             return super().plan(nets, probe, clock)
         index, weight = self.coreset(nets[0], probe)
+        self.get_buffer("kept").fill_(False)[index] = True
         streams = {"coreset": Stream(index, weight)}
         if self.mix:
             streams["partners"] = Stream(follows="coreset")
@@ -83,7 +112,7 @@ class Crust(Method):
             own = (predicted == k).nonzero()[:, 0]
             budget = math.ceil(self.fraction * len(own))
             if self.selection == "facility":
-                medoids, sizes = facility_location(points[own], budget)
+                medoids, sizes = facility_location(points[own], budget, self.epsilon)
             else:
                 medoids = centrality(points[own], budget)
                 sizes = torch.ones_like(medoids)
@@ -104,6 +133,9 @@ class Crust(Method):
         losses = batch.weight * cross_entropy(output.logits, batch.labels)
         mixed = Mixed(0, output.aux, rows, rows + len(rows), lam.expand(len(rows)))
         return Step(losses.sum() / batch.weight.sum(), mixed=(mixed,))
+
+    def selected(self) -> Selection:
+        return Selection(self.get_buffer("kept")[:, None])
 
 
 def gram_root(weight: Tensor) -> Tensor:

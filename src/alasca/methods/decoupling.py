@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Seen, Step
+from alasca.core import Batch, Clock, Method, Phase, Preset, Problem, Seen, Selection, Step
 from alasca.functional import cross_entropy, disagreement
+from alasca.stores import Kept
 
 
 class Decoupling(Method):
@@ -43,14 +44,20 @@ class Decoupling(Method):
             raise ValueError(f"floor: {floor}, expected above 0 and at most 1")
         self.warmup, self.floor = warmup, floor
 
+    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+        self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
+
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         outputs = [net(batch.views[0]) for net in nets]
-        chosen = disagreement(outputs[0].logits.detach(), outputs[1].logits.detach()).float()
-        if clock.epoch < self.warmup:
-            chosen = chosen * 0 + 1
+        differ = disagreement(outputs[0].logits.detach(), outputs[1].logits.detach())
+        chosen = differ if clock.epoch >= self.warmup else torch.ones_like(differ)
+        self.learned.put(batch.index, chosen, chosen)
         count = chosen.sum().clamp(min=self.floor * len(chosen))
         losses = [cross_entropy(output.logits, batch.labels) for output in outputs]
         loss = (batch.weight * chosen * torch.stack(losses)).sum() / count
         seen = tuple(Seen(k, output, batch) for k, output in enumerate(outputs))
-        return Step(loss, seen, log={"chosen": chosen.mean()})
+        return Step(loss, seen)
+
+    def selected(self) -> Selection:
+        return Selection(self.learned.value)

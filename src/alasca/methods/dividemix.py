@@ -7,11 +7,26 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Mixed, Output, Phase, Preset, Probe, Seen, Step, Stream
-from alasca.functional import cross_entropy, soft_cross_entropy, two_component_posterior
+from alasca.core import (
+    Batch,
+    Clock,
+    Method,
+    Mixed,
+    Output,
+    Phase,
+    Preset,
+    Probe,
+    Problem,
+    Seen,
+    Selection,
+    Step,
+    Stream,
+)
+from alasca.functional import cross_entropy, soft_cross_entropy
 from alasca.functional.checks import check_above
 from alasca.functional.targets import from_uniform, mix, mixing_weight, one_hot, sharpen
 from alasca.heads import evaluated
+from alasca.stores import LossMixture
 
 
 class DivideMix(Method):
@@ -30,10 +45,11 @@ class DivideMix(Method):
         warmup: epochs of cross-entropy.
         ramp: epochs, at least 1.
         penalty: in the warm-up, penalise confident predictions (asymmetric noise).
+        average: epochs whose losses are averaged before the split, at least 1.
 
     Differences from the authors' code: the unlabelled loss is a mean over classes, as in the code (the paper sums), to
-    which its weights belong; lambda_u rises by epochs, not by steps; losses of the last epochs are not averaged (the
-    code does for 90% noise). Where no sample looks clean, a network trains on all by cross-entropy.
+    which its weights belong; lambda_u rises by epochs, not by steps. Where no sample looks clean, a network
+    trains on all by cross-entropy.
     """
 
     networks = 2
@@ -42,7 +58,7 @@ class DivideMix(Method):
     presets = (
         Preset("cifar10-sym20", {"lambda_u": 0.0, "warmup": 10}, "authors' README"),
         Preset("cifar10", {"lambda_u": 25.0, "warmup": 10}, "authors' README; sym 50% and 80%"),
-        Preset("cifar10-sym90", {"lambda_u": 50.0, "warmup": 10, "threshold": 0.6}, "authors' README"),
+        Preset("cifar10-sym90", {"lambda_u": 50.0, "warmup": 10, "threshold": 0.6, "average": 5}, "README and code"),
         Preset("cifar10-asym40", {"lambda_u": 0.0, "warmup": 10, "penalty": True}, "authors' README"),
         Preset("cifar100-sym20", {"lambda_u": 25.0, "warmup": 30}, "authors' README"),
         Preset("cifar100", {"lambda_u": 150.0, "warmup": 30}, "authors' README; sym 50% to 90%"),
@@ -59,10 +75,12 @@ class DivideMix(Method):
         warmup: int = 10,
         ramp: int = 16,
         penalty: bool = False,
+        average: int = 1,
     ) -> None:
         super().__init__()
         for name, value, least in (
             ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1),
+            ("average", average, 1),
         ):  # fmt: skip
             if not value >= least:
                 raise ValueError(f"{name}: {value}, expected at least {least}")
@@ -70,22 +88,19 @@ class DivideMix(Method):
             raise ValueError(f"threshold: {threshold}, expected at least 0 and below 1")
         check_above("temperature", temperature, 0.0)
         self.threshold, self.lambda_u, self.temperature, self.alpha = threshold, lambda_u, temperature, alpha
-        self.warmup, self.ramp, self.penalty = warmup, ramp, penalty
+        self.warmup, self.ramp, self.penalty, self.average = warmup, ramp, penalty, average
+
+    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+        self.mixture = LossMixture(problem.num_samples, len(nets), self.average).to(problem.example.device)
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.warmup:
             return [Phase((k,), {"all": Stream(draw=k)}) for k in (0, 1)]
-        clean = [self.clean_probability(net, probe) for net in nets]
-        return [self.phase(k, clean[1 - k], probe.index) for k in (0, 1)]
-
-    def clean_probability(self, net: nn.Module, probe: Probe) -> Tensor:
-        """Posterior of the component with the smaller losses ``[M]``."""
-        losses = probe(net, lambda output, batch: cross_entropy(output.logits, batch.labels))
-        span = (losses.max() - losses.min()).clamp(min=1e-12)
-        return two_component_posterior((losses - losses.min()) / span, max_iter=10, tol=1e-2)
+        self.mixture.look(nets, probe, clock.epoch - self.warmup)
+        return [self.phase(k, self.mixture.clean[probe.index, 1 - k], probe.index) for k in (0, 1)]
 
     def phase(self, k: int, clean: Tensor, index: Tensor) -> Phase:
-        """What network k learns from, `clean` being its peer's probabilities."""
+        """What network k learns from, given what its peer thinks is clean."""
         chosen = clean > self.threshold
         if not bool(chosen.any()):
             return Phase((k,), {"all": Stream(draw=k)})
@@ -140,6 +155,11 @@ class DivideMix(Method):
             targets += [target, target]
             seen.append(Seen(k, output.rows(slice(2 * size, 2 * size + count)), noisy))
         return torch.cat(targets), tuple(seen)
+
+    def selected(self) -> Selection:
+        clean = self.mixture.clean.flip(1)
+        kept = clean > self.threshold
+        return Selection(kept | ~kept.any(0), clean)
 
     def weight(self, clock: Clock) -> float:
         """lambda_u at an epoch."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Output, Phase, Preset, Probe, Problem, Seen, Step, Stream
+from alasca.core import Batch, Clock, Method, Output, Phase, Preset, Probe, Problem, Seen, Selection, Step, Stream
 from alasca.functional import cross_entropy, two_component_posterior
 from alasca.functional.selection import alignment, class_directions, class_grams
 
@@ -49,7 +49,8 @@ class Fine(Method):
 
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
         device = problem.example.device
-        self.register_buffer("clean", torch.ones(problem.num_samples, dtype=torch.bool, device=device))
+        self.register_buffer("kept", torch.ones(problem.num_samples, dtype=torch.bool, device=device))
+        self.register_buffer("clean", torch.ones(problem.num_samples, device=device))
         self.num_classes = problem.num_classes
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
@@ -58,29 +59,32 @@ class Fine(Method):
             self.look(nets[0], probe)
         if since < 0:
             return super().plan(nets, probe, clock)
-        return [Phase((0,), {"all": Stream(probe.index[self.get_buffer("clean")[probe.index]])})]
+        return [Phase((0,), {"all": Stream(probe.index[self.get_buffer("kept")[probe.index]])})]
 
     def look(self, net: nn.Module, probe: Probe) -> None:
         """Choose anew."""
-        clean, classes = self.get_buffer("clean"), self.num_classes
+        kept, classes = self.get_buffer("kept"), self.num_classes
 
         def grams(output: Output, batch: Batch) -> Tensor:
-            return class_grams(feature_of(output), batch.labels, classes, clean[batch.index])
+            return class_grams(feature_of(output), batch.labels, classes, kept[batch.index])
 
         directions = class_directions(probe.reduce(net, grams))
         scores = probe(net, lambda output, batch: alignment(feature_of(output), batch.labels, directions, self.squared))
-        chosen = torch.ones_like(scores, dtype=torch.bool)
         for k in range(classes):
             own = probe.labels == k
-            better = two_component_posterior(scores[own], "high", tol=1e-6) > self.threshold
-            chosen[own] = better | ~better.any()
-        clean[probe.index] = chosen
+            clean = two_component_posterior(scores[own], "high", tol=1e-6)
+            better = clean > self.threshold
+            self.get_buffer("clean")[probe.index[own]] = clean.float()
+            kept[probe.index[own]] = better | ~better.any()
 
     def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         output = nets[0](batch.views[0])
         loss = (batch.weight * cross_entropy(output.logits, batch.labels)).mean()
         return Step(loss, (Seen(0, output, batch),))
+
+    def selected(self) -> Selection:
+        return Selection(self.get_buffer("kept")[:, None], self.get_buffer("clean")[:, None])
 
 
 def feature_of(output: Output) -> Tensor:

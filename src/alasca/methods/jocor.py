@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Step
+from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Selection, Step
 from alasca.functional import jocor
 from alasca.functional.checks import check_unit
 from alasca.functional.selection import masked_mean
-from alasca.stores import ForgetRate
+from alasca.stores import ForgetRate, Kept
 
 SOURCE = "Wei et al. (2020), section 4; noise_rate is the experiment's"
 
@@ -54,6 +54,7 @@ class JoCoR(Method):
 
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
         self.forget.to(problem.example.device)
+        self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
         self.forget.look(nets, probe, clock)
@@ -64,5 +65,9 @@ class JoCoR(Method):
         first, second = (net(batch.views[0]) for net in nets)
         losses = jocor(first.logits, second.logits, batch.labels, self.co_lambda)
         kept = self.forget.kept(losses, torch.ones_like(losses, dtype=torch.bool), clock)
+        self.learned.put(batch.index, kept, kept)
         loss = masked_mean(batch.weight * losses, kept)
-        return Step(loss, (Seen(0, first, batch), Seen(1, second, batch)))
+        return Step(loss, (Seen(0, first, batch), Seen(1, second, batch)), log={"noise_rate": self.forget.rate})
+
+    def selected(self) -> Selection:
+        return Selection(self.learned.value)

@@ -1,0 +1,135 @@
+"""Coresets: medoids that cover a cloud of points, and its dense core.
+
+Costs are stated for N points of D numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from alasca.functional.selection import wide
+
+ENTRIES = 2**26
+"""Most distances that are held at once."""
+CACHED = 2**17
+"""Distances that are looked at together after a pick: what a processor's cache holds."""
+
+
+class Distances:
+    """Euclidean distances among points ``[N, D]`` in float64: rows as asked for, from a matrix if small."""
+
+    def __init__(self, points: Float[Tensor, "samples width"], hold: bool = True) -> None:
+        self.points = wide(points)
+        self.held = self._among(self.points) if hold and len(points) ** 2 <= ENTRIES else None
+
+    def __call__(self, rows: Int[Tensor, "rows"]) -> Float[Tensor, "rows samples"]:
+        """From some points to all: a new tensor."""
+        return self._among(self.points[rows]) if self.held is None else self.held.index_select(0, rows)
+
+    def row(self, point: int) -> Float[Tensor, "samples"]:
+        """From one point to all."""
+        return self._between(point, point + 1)[0]
+
+    def sums(self, limit: Tensor | None = None) -> Float[Tensor, "samples"]:
+        """``sum_j min(d_ij, limit_j)`` of every point, at most `CACHED` distances at once."""
+        each, found = max(1, CACHED // len(self.points)), []
+        for start in range(0, len(self.points), each):
+            block = self._between(start, start + each)
+            found.append((block if limit is None else block.minimum(limit)).sum(1))
+        return torch.cat(found)
+
+    def _between(self, start: int, stop: int) -> Tensor:
+        return self._among(self.points[start:stop]) if self.held is None else self.held[start:stop]
+
+    def _among(self, some: Tensor) -> Tensor:
+        return torch.cdist(some, self.points, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def facility_location(
+    points: Float[Tensor, "samples width"], budget: int, epsilon: float | None = None
+) -> tuple[Int[Tensor, "budget"], Int[Tensor, "budget"]]:
+    """Medoids that cover a cloud of points: greedy maximisation of ``sum_i max_{j in S} (d_max - d_ij)``.
+
+    Exact by default, and lazy: a pick changes the gains of others only through the points that it is now nearest to,
+    so that these alone are looked at. O(N^2 D) for the first gains, O(N D) for each change of a point's medoid, of
+    which there are a few times N. Ties go to the first. No more than `ENTRIES` distances are ever held.
+
+    Args:
+        points: ``[N, D]``.
+        budget: how many, 1 to N.
+        epsilon: stochastic greedy (Mirzasoleiman et al., 2015): each pick is the best of ``N / budget * log(1 /
+            epsilon)`` random points that are left. The expected objective is at least ``1 - 1/e - epsilon`` of the
+            best; O(N^2 D log(1 / epsilon)) in all. Above 0 and below 1; None: exact.
+
+    Returns:
+        Positions in the order of their picking, and how many points lie nearest to each (they add up to N).
+    """
+    check_budget(points, budget)
+    if epsilon is not None and not 0 < epsilon < 1:
+        raise ValueError(f"epsilon: {epsilon}, expected above 0 and below 1, or none")
+    distances = Distances(points, hold=epsilon is None)
+    picks = greedy(distances, budget) if epsilon is None else stochastic_greedy(distances, budget, epsilon)
+    index, best = [], distances.points.new_full((len(points),), torch.inf)
+    nearest = torch.zeros_like(best, dtype=torch.int64)
+    for count, (pick, own) in enumerate(picks):
+        index.append(pick)
+        nearest.masked_fill_(own < best, count)
+        best = torch.minimum(best, own)
+    return torch.tensor(index, device=points.device), torch.bincount(nearest, minlength=budget).to(points.device)
+
+
+def greedy(distances: Distances, budget: int) -> Iterator[tuple[int, Tensor]]:
+    """The picks of greedy facility location, each with its distances to all points."""
+    gains = -distances.sums()
+    best = distances.points.new_empty(0)
+    few = max(1, CACHED // len(gains))
+    for count in range(budget):
+        slack = 1e-12 * best.sum()  # two points that are each other's nearest tie but for rounding
+        pick = int((gains >= gains.max() - slack).byte().argmax())
+        own = distances.row(pick)
+        yield pick, own
+        if count == 0:  # until now all gains were relative to nothing
+            best, gains = own, own.sum() - distances.sums(own)
+        else:
+            for part in torch.split((own < best).nonzero()[:, 0], few):
+                old, new, block = best[part, None], own[part, None], distances(part)
+                gains -= old.sum() - torch.minimum(torch.maximum(block, new, out=block), old, out=block).sum(0)
+            best = torch.minimum(best, own)
+        gains[pick] = -torch.inf
+
+
+def stochastic_greedy(distances: Distances, budget: int, epsilon: float) -> Iterator[tuple[int, Tensor]]:
+    """The picks of stochastic greedy facility location, each with its distances to all points."""
+    best, count = distances.points.new_tensor(torch.inf), len(distances.points)
+    size, left = math.ceil(count / budget * math.log(1 / epsilon)), torch.ones(count, dtype=torch.bool)
+    for picked in range(budget):
+        drawn = left.nonzero()[torch.randperm(count - picked)[:size], 0]
+        rows = distances(drawn.to(best.device))
+        covered = rows.minimum(best)
+        place = int(covered.sum(1).argmin())
+        yield int(drawn[place]), rows[place]
+        best, left[drawn[place]] = covered[place], False
+
+
+def centrality(points: Float[Tensor, "samples width"], budget: int) -> Int[Tensor, "budget"]:
+    """The points with the smallest sum of distances to all others: the dense core of a cloud. O(N^2 D), in blocks.
+
+    Args:
+        points: ``[N, D]``.
+        budget: how many, 1 to N.
+    """
+    check_budget(points, budget)
+    return Distances(points, hold=False).sums().argsort(stable=True)[:budget]
+
+
+def check_budget(points: Tensor, budget: int) -> None:
+    """Raise `ValueError` unless points are ``[N, D]`` and ``1 <= budget <= N``."""
+    if points.dim() != 2:
+        raise ValueError(f"points: shape {tuple(points.shape)}, expected [N, D]")
+    if not 1 <= budget <= len(points):
+        raise ValueError(f"budget: {budget}, expected 1 to {len(points)}")
