@@ -96,13 +96,40 @@ def test_forget_rate():
     mask = forget.kept(losses, some, LATE)
     assert mask.nonzero()[:, 0].tolist() == [1, 3, 5, 7, 9]
     assert forget.kept(losses, torch.zeros(20, dtype=torch.bool), LATE).sum() == 0
-    values = torch.cat([torch.rand(70) * 0.1, 5 + torch.rand(30) * 0.1])
-    probe = lambda net, fn: values  # noqa: E731
-    estimated = ForgetRate(None, warmup=2, ramp=1)
-    estimated.look([None, None], probe, Clock(0, 1, 60, 0, 4))
-    assert estimated.rate == 0
-    estimated.look([None, None], probe, Clock(0, 2, 60, 0, 4))
-    assert estimated.rate.item() == pytest.approx(0.3, abs=0.01)
+
+
+def test_forget_rate_is_estimated_when_the_warm_up_ends():
+    """16 of 64 labels disagree with one network, 32 with the other: 25% and 50% wrong."""
+    forget = ForgetRate(None, warmup=2, ramp=1)
+    labels = torch.arange(64) % 4
+    shown = [labels.clone(), labels.clone()]
+    for given, wrong in zip(shown, (16, 32), strict=True):  # the first `wrong` of 64 samples look like another class
+        given[:wrong] = (given[:wrong] + 1) % 4
+
+    class Seeing(nn.Module):
+        def __init__(self, given: Tensor) -> None:
+            super().__init__()
+            self.given = given
+
+    class Looking:
+        def reduce(self, net: Seeing, fn) -> Tensor:
+            parts = []
+            for rows in torch.arange(64).split(20):
+                logits = 9 * nn.functional.one_hot(net.given[rows], 4).float()
+                parts.append(fn(Output(logits), Batch((rows,), labels[rows], rows, torch.ones(len(rows)))))
+            return torch.stack(parts).sum(0)
+
+    nets = [Seeing(given) for given in shown]
+    forget.look(nets, Looking(), Clock(0, 1, 60, 0, 4))
+    assert forget.rate == 0
+    forget.look(nets, Looking(), Clock(0, 2, 60, 0, 4))
+    assert forget.rate.item() == pytest.approx((0.25 + 0.5) / 2, abs=1e-6)
+    forget.rate.zero_()
+    forget.look(nets, Looking(), Clock(0, 3, 60, 0, 4))
+    assert forget.rate == 0, "once"
+    given = ForgetRate(0.1, warmup=2, ramp=1)
+    given.look(nets, Looking(), Clock(0, 2, 60, 0, 4))
+    assert given.rate.item() == pytest.approx(0.1)
 
 
 def test_decoupling_by_hand():

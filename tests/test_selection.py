@@ -13,6 +13,7 @@ from torch import Tensor
 import alasca.functional as AF
 from alasca.functional.selection import (
     alignment,
+    class_confidence,
     class_directions,
     class_grams,
     confident_joint,
@@ -119,7 +120,15 @@ def test_confident_joint_by_hand():
     p = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.2, 0.8], [0.4, 0.6]])
     labels = torch.tensor([0, 0, 1, 1])
     assert confident_joint(p, labels).tolist() == [[1, 1], [0, 1]]
-    assert joint_noise_rate(p, labels) == pytest.approx(0.25)
+    whole = class_confidence(p, labels)
+    assert joint_noise_rate(confident_joint(p, labels), whole[1]) == pytest.approx(0.25)
+    halves = [slice(0, 3), slice(3, 4)]
+    torch.testing.assert_close(sum(class_confidence(p[rows], labels[rows]) for rows in halves), whole)
+    parts = [confident_joint(p[rows], labels[rows], whole) for rows in halves]
+    assert sum(parts).tolist() == [[1, 1], [0, 1]], "samples that are not confident of any class do not count"
+    empty = confident_joint(p[:, [0, 1, 1]] * torch.tensor([1, 1, 0]), labels)
+    assert empty[2].sum() == 0, "a class without samples is never confident"
+    assert joint_noise_rate(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([3.0, 5.0])) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from alasca.core import Clock, Probe, full_precision
 from alasca.distributed import gather_rows
 from alasca.functional import cross_entropy, small_loss, two_component_posterior
-from alasca.functional.selection import forget_rate, mixture_noise_rate
+from alasca.functional.selection import class_confidence, confident_joint, forget_rate, joint_noise_rate
 
 
 def mean_by_index(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -105,8 +105,8 @@ class ForgetRate(nn.Module):
     """How many samples of a batch are left out: none during warm-up, then rising to the noise rate over `ramp` epochs.
 
     Args:
-        noise_rate: from 0 to below 1; None: estimated when the warm-up ends, by a mixture of two components fitted to
-            the training losses (mean over the networks).
+        noise_rate: from 0 to below 1; None: estimated when the warm-up ends, by the confident joint (mean over the
+            networks).
         warmup: epochs without any.
         ramp: T_k of Co-teaching.
 
@@ -129,7 +129,8 @@ class ForgetRate(nn.Module):
     def look(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
         """In `plan`: estimate the noise rate at the end of the warm-up, where none is given."""
         if self.estimates and clock.epoch == max(self.warmup, 1):
-            self.rate.fill_(mixture_noise_rate(losses_of(nets, probe).mean(1)))
+            rates = [estimated_noise_rate(net, probe) for net in nets]
+            self.rate.fill_(sum(rates) / len(rates))
 
     def kept(self, losses: Tensor, pool: Tensor, clock: Clock) -> Tensor:
         """The samples of the pool ``[B]`` (bool) with the smallest losses, as a mask; at least one where there is one.
@@ -174,6 +175,13 @@ class LossMixture(nn.Module):
         recent = self.losses[-min(looks + 1, len(self.losses)) :, probe.index].mean(0)
         posteriors = [two_component_posterior(losses, max_iter=10, tol=1e-2) for losses in recent.T]
         self.clean[probe.index] = torch.stack(posteriors, 1)
+
+
+def estimated_noise_rate(net: nn.Module, probe: Probe) -> float:
+    """Share of wrong labels by the confident joint of a network's predictions, without true labels: two passes."""
+    confidence = probe.reduce(net, lambda out, batch: class_confidence(out.logits.softmax(1), batch.labels))
+    joint = probe.reduce(net, lambda out, batch: confident_joint(out.logits.softmax(1), batch.labels, confidence))
+    return joint_noise_rate(joint, confidence[1])
 
 
 def losses_of(nets: Sequence[nn.Module], probe: Probe) -> Tensor:

@@ -141,6 +141,7 @@ def section(label: str, run: RunFolder, many: bool) -> str:
     seed = described["settings"]["training"]["seed"]
     cards = [
         card("Accuracy over epochs", curves(history)),
+        *([card("Labels that training kept, over epochs", choices(history))] if "selected" in history[-1] else []),
         card("How sure the network was of the given labels", confidences(records)),
         card("Most suspicious labels", suspects(run, records), wide=True),
         card("Given and suggested labels", matrix_of(records), wide=True),
@@ -175,6 +176,16 @@ def curves(history: list[dict[str, Any]]) -> str:
         names = (("held out, given labels", "a", "val_accuracy"), *names[1:])
     series = [(text, css, [record.get(key) for record in history]) for text, css, key in names]
     return lines("Accuracy", [one for one in series if any(value is not None for value in one[2])], "accuracy, %")
+
+
+def choices(history: list[dict[str, Any]]) -> str:
+    """What a method that chooses samples learned from, over epochs; how good that was where true labels are known."""
+    names = (
+        ("F-score of the kept labels", "a", "selection_f1"), ("right among the kept", "c", "selection_precision"),
+        ("kept among the right", "d", "selection_recall"), ("all labels: kept", "b", "selected"),
+    )  # fmt: skip
+    series = [(text, css, [record.get(key) for record in history]) for text, css, key in names]
+    return lines("Kept labels", [one for one in series if any(value is not None for value in one[2])], "percent")
 
 
 def confidences(records: Records) -> str:

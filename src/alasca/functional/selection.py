@@ -127,18 +127,32 @@ def mixture_noise_rate(losses: Float[Tensor, "samples"]) -> float:
     return 1 - float(two_component_posterior(losses).double().mean())
 
 
-def confident_joint(
+def class_confidence(
     probabilities: Float[Tensor, "samples classes"], labels: Int[Tensor, "samples"]
+) -> Float[Tensor, "two classes"]:
+    """For each class the sum of its samples' probabilities of it, and their number ``[2, K]``; batches add up."""
+    own = probabilities.gather(1, labels[:, None])[:, 0]
+    both = torch.stack([own, torch.ones_like(own)])
+    return torch.zeros(2, probabilities.shape[1], dtype=own.dtype, device=own.device).index_add_(1, labels, both)
+
+
+def confident_joint(
+    probabilities: Float[Tensor, "samples classes"],
+    labels: Int[Tensor, "samples"],
+    confidence: Float[Tensor, "two classes"] | None = None,
 ) -> Int[Tensor, "classes classes"]:
     """Counts of (given label, confidently predicted class), the confident joint of Northcutt et al. (2021). O(N K).
 
     A class is confident for a sample where its probability is at least the mean that samples given that class have of
     it; among several the likeliest counts. Samples without one are not counted.
+
+    Args:
+        probabilities: ``[N, K]``.
+        labels: given labels ``[N]``.
+        confidence: `class_confidence` of all samples where these are only some; None: of these.
     """
     classes = probabilities.shape[1]
-    own = probabilities.gather(1, labels[:, None])[:, 0]
-    sizes = torch.bincount(labels, minlength=classes)
-    sums = torch.zeros(classes, dtype=own.dtype, device=own.device).index_add_(0, labels, own)
+    sums, sizes = class_confidence(probabilities, labels) if confidence is None else confidence
     thresholds = torch.where(sizes > 0, sums / sizes.clamp(min=1), torch.inf)
     confident = torch.where(probabilities >= thresholds, probabilities, -1.0)
     value, predicted = confident.max(1)
@@ -146,12 +160,10 @@ def confident_joint(
     return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
 
 
-def joint_noise_rate(probabilities: Float[Tensor, "samples classes"], labels: Int[Tensor, "samples"]) -> float:
-    """Share of wrong labels by the confident joint, its rows scaled to the classes' sizes."""
-    joint = confident_joint(probabilities, labels).double()
-    sizes = torch.bincount(labels, minlength=len(joint)).double()
-    rows = joint / joint.sum(1, keepdim=True).clamp(min=1)
-    right = torch.where(joint.sum(1) > 0, rows.diagonal(), 1.0)
+def joint_noise_rate(joint: Int[Tensor, "classes classes"], sizes: Tensor) -> float:
+    """Share of wrong labels by a confident joint, its rows scaled to the classes' sizes ``[K]``."""
+    counted = joint.sum(1).double()
+    right = torch.where(counted > 0, joint.diagonal() / counted.clamp(min=1), 1.0)
     return 1 - float((right * sizes).sum() / sizes.sum())
 
 

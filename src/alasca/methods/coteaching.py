@@ -23,8 +23,8 @@ class CoTeaching(Method):
     `plus`: Yu et al., "How does Disagreement Help Generalization against Label Corruption?", ICML 2019 (Co-teaching+).
 
     Args:
-        noise_rate: the final forget rate, from 0 to below 1; None: estimated when the warm-up ends, by a mixture of two
-            components fitted to the training losses.
+        noise_rate: the final forget rate, from 0 to below 1; None: estimated when the warm-up ends, by the confident
+            joint.
         warmup: epochs with all samples.
         ramp: T_k, epochs in which the forget rate rises.
         plus: from the end of the ramp on, choose among the samples on which the networks disagree, where there are any.
