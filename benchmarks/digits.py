@@ -3,16 +3,16 @@
     python benchmarks/digits.py runs/digits              # trains what is missing, one process a run
     python benchmarks/digits.py runs/digits --jobs 0     # tables only
 
-Each run is ``alasca train`` with the settings of `COMMON` in a folder of its own; finished ones are kept. The table
-goes to ``docs/methods.md``, between its markers, and the figures with all settings to ``results/digits.csv``. The ratio
-of time is that of ``results/steps.csv``, which ``benchmarks/steps.py`` measures in one process.
+Each run is ``alasca train`` with the settings of `COMMON` in a folder of its own; finished ones are kept. The tables
+go to ``docs/methods.md``, and the figures with all settings to ``results/digits.csv``. The ratios
+of time are those of ``results/steps.csv`` and, for methods that choose samples, ``results/epochs.csv``, which
+``benchmarks/steps.py`` and ``benchmarks/epochs.py`` measure in one process.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import re
 import statistics
 import subprocess
 import sys
@@ -20,14 +20,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+from pages import ROOT, put, table
 
 from alasca.methods import list_methods, method_class
 from alasca.runs import RunFolder
 
-ROOT = Path(__file__).parent.parent
 COMMON = ["--data", "digits", "--epochs", "60", "--batch-size", "128", "--lr", "0.1",
           "--threads", "1", "--device", "cpu"]  # fmt: skip
 CHOOSING = ("ce", "decoupling", "coteaching", "jocor", "crust", "fine", "dividemix", "elr_plus")
+RATES = (0.4, 0.6, 0.8)
 METHODS = {0.6: tuple(list_methods()), 0.4: CHOOSING, 0.8: CHOOSING}
 VARIANTS = {"crust": "rest=true", "fine": "rest=true", "dividemix": "on=plain", "elr_plus": "on=plain"}
 """Options of the wrapper that are measured at 60% besides its defaults."""
@@ -87,8 +88,9 @@ def collect(folder: Path) -> pd.DataFrame:
         rate = float(settings["noise"].partition(":")[2])
         options = " ".join(f"{name}={value}" for name, value in settings["options"].items())
         groups.setdefault((rate, settings["method"], settings["alasca"], options), []).append(run)
-    steps = pd.read_csv(ROOT / "results" / "steps.csv")
+    steps, epochs = (pd.read_csv(ROOT / "results" / name) for name in ("steps.csv", "epochs.csv"))
     ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
+    ratios = epochs.set_index("method").whole.combine_first(ratios)
     rows = []
     for (rate, name, wrapped, options), runs in sorted(groups.items()):
         ratio = ratios.get(f"{name} + ALASCA" if wrapped else name, math.nan)
@@ -98,40 +100,71 @@ def collect(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(settings=" ".join(COMMON))
 
 
-def share(percent: float) -> str:
-    """A share for people; mixup predicts no plain sample in training, so that nothing is known."""
-    return "-" if math.isnan(percent) else f"{percent:.0f}%"
+def number(value: float, digits: int = 0) -> str:
+    """A number for people; "-" where there is none."""
+    return "-" if math.isnan(value) else f"{value:.{digits}f}"
 
 
-def markdown(table: pd.DataFrame) -> str:
-    """The table of the documentation."""
-    lines = [
-        "| method | bare | in ALASCA | gain | wrong labels memorised, bare / in ALASCA | time, bare / in ALASCA |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    losing = []
-    for name, rows in table.groupby("method"):
-        bare, inside = (rows[rows.alasca == wrapped].to_dict("records") for wrapped in (False, True))
-        own = bare[0]
-        first = f"| {name} | {own['accuracy']:.1f} ± {own['accuracy_std']:.1f} |"
-        if not inside:
-            lines.append(f"{first} has branches of its own | | {share(own['memorised'])} | {own['time_ratio']:.2f} |")
-            continue
-        other = inside[0]
-        gain = other["accuracy"] - own["accuracy"]
+def cell(rows: pd.DataFrame, column: str = "accuracy") -> str:
+    """Mean and standard deviation of one row, or "-" where none was run."""
+    if rows.empty or math.isnan(rows[column].item()):
+        return "-"
+    spread = f" ± {rows.accuracy_std.item():.1f}" if column == "accuracy" else ""
+    return f"{rows[column].item():.1f}{spread}"
+
+
+def everything(found: pd.DataFrame) -> str:
+    """All methods at 60%."""
+    rows, losing = [], []
+    for name, own in found[(found.noise == 0.6) & (found.options == "")].groupby("method"):
+        bare, inside = own[~own.alasca], own[own.alasca]
+        figures = [bare, inside] if len(inside) else [bare]
+        gain = inside.accuracy.item() - bare.accuracy.item() if len(inside) else math.nan
         losing += [f"{name} ({gain:+.1f})"] if gain < 0 else []
-        lines.append(
-            f"{first} {other['accuracy']:.1f} ± {other['accuracy_std']:.1f} | {gain:+.1f} "
-            f"| {share(own['memorised'])} / {share(other['memorised'])} "
-            f"| {own['time_ratio']:.2f} / {other['time_ratio']:.2f} |"
-        )
-    seeds = int(table.seeds.min())
+        rows.append([
+            str(name), cell(bare), cell(inside) if len(inside) else "has branches of its own",
+            "" if math.isnan(gain) else f"{gain:+.1f}",
+            " / ".join(number(each.memorised.item()) + "%" * bool(each.memorised.notna().all()) for each in figures),
+            " / ".join(number(each.time_ratio.item(), 2) for each in figures),
+        ])  # fmt: skip
+    heads = ["method", "bare", "in ALASCA", "gain", "wrong labels memorised, bare / in ALASCA",
+             "time, bare / in ALASCA"]  # fmt: skip
     words = f"ALASCA does not help here: {', '.join(losing)}." if losing else "ALASCA helps every method here."
     return "\n".join([
-        *lines, "",
+        table(heads, rows),
         "Test accuracy in percent, last epoch (early_stopping: the epoch it chose), mean ± standard deviation over "
-        f"{seeds} seeds; time of the whole training, as a ratio to bare `ce`. {words}", "",
-        f"Settings: `alasca train {' '.join(COMMON)}`, methods with their defaults.", "",
+        f"{found[found.noise == 0.6].seeds.min()} seeds; time of the whole training, as a ratio to bare `ce`. {words}",
+        "", f"Settings: `alasca train {' '.join(COMMON)} --noise symmetric:0.6`, methods with their defaults.", "",
+    ])  # fmt: skip
+
+
+def choosing(found: pd.DataFrame) -> str:
+    """The methods that choose samples, at every rate: accuracy, F-score of the kept labels, options of the wrapper."""
+    accuracy: list[list[str]] = []
+    quality: list[list[str]] = []
+    options: list[list[str]] = []
+    for name in CHOOSING:
+        own = found[(found.method == name) & (found.options == "")]
+        for column, into in (("accuracy", accuracy), ("selection_f1", quality)):
+            cells = [
+                f"{cell(at[~at.alasca], column)} / {cell(at[at.alasca], column)}"
+                for at in (own[own.noise == rate] for rate in RATES)
+            ]
+            if any(text != "- / -" for text in cells):
+                into.append([name, *cells])
+        if name in VARIANTS:
+            at = found[(found.method == name) & (found.noise == 0.6) & found.alasca]
+            other = at[at.options != ""]
+            options.append([name, cell(at[at.options == ""]), f"`{VARIANTS[name]}`", cell(other)])
+    seeds = found[found.method.isin(CHOOSING)].groupby("noise").seeds.min()
+    counts = ", ".join(f"{seeds[rate]} at {100 * rate:.0f}%" for rate in RATES)
+    levels = [f"{100 * rate:.0f}%" for rate in RATES]
+    return "\n".join([
+        "Test accuracy, bare / in ALASCA:", "", table(["method", *levels], accuracy),
+        "F-score of the kept labels in the last epoch (right labels kept), bare / in ALASCA:", "",
+        table(["method", *levels], quality),
+        "Options of the wrapper, test accuracy at 60%:", "",
+        table(["method", "default", "option", "with it"], options), f"Seeds: {counts}.", "",
     ])  # fmt: skip
 
 
@@ -145,15 +178,11 @@ def main() -> None:
     if given.jobs:
         with ThreadPoolExecutor(given.jobs) as pool:
             list(pool.map(lambda plan: train(*plan), plans(given.folder, given.seeds).items()))
-    table = collect(given.folder)
-    results = ROOT / "results" / "digits.csv"
-    results.parent.mkdir(exist_ok=True)
-    table.round(3).to_csv(results, index=False)
-    page = ROOT / "docs" / "methods.md"
-    begin, end = "<!-- digits:begin -->\n", "<!-- digits:end -->"
-    text = re.sub(f"{begin}.*?{end}", lambda _: begin + markdown(table) + end, page.read_text(), flags=re.DOTALL)
-    page.write_text(text)
-    print(markdown(table))
+    found = collect(given.folder)
+    found.round(3).to_csv(ROOT / "results" / "digits.csv", index=False)
+    for name, text in (("digits", everything(found)), ("choosing", choosing(found))):
+        put(name, text)
+        print(text)
 
 
 if __name__ == "__main__":

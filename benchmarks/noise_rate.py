@@ -8,9 +8,10 @@ training samples: a mixture of two components on the losses, and the confident j
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
-from pathlib import Path
 
+import pages
 import pandas as pd
 from torch import nn
 
@@ -23,8 +24,7 @@ from alasca.functional.selection import mixture_noise_rate
 from alasca.methods.ce import CrossEntropy
 from alasca.stores import estimated_noise_rate
 
-ROOT = Path(__file__).parent.parent
-EPOCHS, LOOKS = 60, (5, 10, 15, 30, 59)
+EPOCHS, LOOKS, RATES = 60, (5, 10, 15, 30, 59), (0.2, 0.4, 0.6, 0.8)
 
 
 class Estimating(CrossEntropy):
@@ -55,11 +55,23 @@ def estimates(rate: float, seed: int) -> pd.DataFrame:
 
 def main() -> None:
     """All rates and seeds, then the table."""
-    rates, seeds = (0.2, 0.4, 0.6, 0.8), range(3)
-    table = pd.concat([estimates(rate, seed) for rate in rates for seed in seeds])
-    table.round(4).to_csv(ROOT / "results" / "noise_rate.csv", index=False)
-    shown = table.groupby(["noise", "epochs"])[["true", "mixture", "joint"]].mean()
-    print(shown.round(3).to_string())
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="from the figures that are there")
+    results = pages.ROOT / "results" / "noise_rate.csv"
+    if not parser.parse_args().table:
+        found = pd.concat([estimates(rate, seed) for rate in RATES for seed in range(3)])
+        found.round(4).to_csv(results, index=False)
+    found = pd.read_csv(results)
+    for name in ("mixture", "joint"):
+        found[name] = (found[name] - found.true).abs()
+    error = found.groupby(["epochs", "noise"])[["joint", "mixture"]].mean()
+    rows = [
+        [str(after), *(" / ".join(f"{value:.2f}" for value in error.loc[(after, rate)]) for rate in RATES)]
+        for after in LOOKS
+    ]
+    text = pages.table(["epochs", *(f"{100 * rate:.0f}%" for rate in RATES)], rows)
+    pages.put("noise-rate", text)
+    print(text)
 
 
 if __name__ == "__main__":

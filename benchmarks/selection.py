@@ -14,8 +14,8 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
+import pages
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ from alasca.functional import facility_location, two_component_posterior
 from alasca.functional.selection import alignment, class_directions, class_grams
 from alasca.networks.small import ResidualBlock
 
-ROOT = Path(__file__).parent.parent
 SAMPLES, CLASSES, WIDTH, BATCH = 50_000, 10, 512, 32
 
 
@@ -103,13 +102,17 @@ def main() -> None:
         {
             "task": name,
             "seconds": round(statistics.median(own), 2),
-            "share of an epoch": round(statistics.median(a / b for a, b in zip(own, epoch, strict=True)), 5),
+            "share of an epoch": f"{100 * statistics.median(a / b for a, b in zip(own, epoch, strict=True)):.2f}%",
         }
         for name, own in seconds.items()
     ]
-    table = pd.DataFrame(rows).assign(threads=given.threads, rounds=given.rounds)
-    print(table.to_string(index=False))
-    table.to_csv(ROOT / "results" / "selection.csv", index=False)
+    found = pd.DataFrame(rows)
+    found.assign(threads=given.threads, rounds=given.rounds).to_csv(
+        pages.ROOT / "results" / "selection.csv", index=False
+    )
+    text = pages.table([*found], [[str(value) for value in row] for row in found.to_numpy().tolist()])
+    pages.put("selection", text)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ The whole training loop, as pseudocode (`alasca.engine` is its only implementati
                     method.on_gradients(backbone, clock)
                     optimiser.step()
                     method.on_updated(nets, phase, clock)
+            log(accuracies, quality of method.selected())
         method.end_stage(nets, probe, clock)
 
 A method never sees clean labels: `Batch` and `Problem` have no field for them.
