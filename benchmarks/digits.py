@@ -12,6 +12,7 @@ of time are those of ``results/steps.csv`` and, for methods that choose samples,
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import statistics
 import subprocess
@@ -38,19 +39,19 @@ FIGURES = ("memorised", "issue_auroc", "noise_rate", "selected", "selection_prec
 
 def plans(folder: Path, seeds: int) -> dict[Path, list[str]]:
     """Run folders and their commands: all at 60% first."""
+    order = sorted(itertools.product(METHODS, range(seeds)), key=lambda at: (at[0] != 0.6, at[1]))
     found = {}
-    for rate, methods in METHODS.items():
-        for seed in range(seeds):
-            for name in methods:
-                sides = {"": ["--no-alasca"]}
-                if not method_class(name).owns_branches:
-                    sides["-alasca"] = ["--alasca"]
-                if rate == 0.6 and name in VARIANTS:
-                    sides[f"-alasca-{VARIANTS[name]}"] = ["--alasca", "--set", f"alasca.{VARIANTS[name]}"]
-                for side, options in sides.items():
-                    found[folder / f"{name}{side}-{100 * rate:.0f}-seed{seed}"] = [
-                        *COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed),
-                    ]  # fmt: skip
+    for rate, seed in order:
+        for name in METHODS[rate]:
+            sides = {"": ["--no-alasca"]}
+            if not method_class(name).owns_branches:
+                sides["-alasca"] = ["--alasca"]
+            if rate == 0.6 and name in VARIANTS:
+                sides[f"-alasca-{VARIANTS[name]}"] = ["--alasca", "--set", f"alasca.{VARIANTS[name]}"]
+            for side, options in sides.items():
+                found[folder / f"{name}{side}-{100 * rate:.0f}-seed{seed}"] = [
+                    *COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed),
+                ]  # fmt: skip
     return found
 
 

@@ -6,7 +6,6 @@ Costs are stated for N points of D numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -43,6 +42,14 @@ class Distances:
             found.append((block if limit is None else block.minimum(limit)).sum(1))
         return torch.cat(found)
 
+    def sizes(self, medoids: Int[Tensor, "medoids"]) -> Int[Tensor, "medoids"]:
+        """How many points lie nearest to each of some points; ties go to the first."""
+        each, nearest = max(1, CACHED // len(medoids)), []
+        for part in torch.split(self.points, each):
+            between = torch.cdist(part, self.points[medoids], compute_mode="donot_use_mm_for_euclid_dist")
+            nearest.append(between.argmin(1))
+        return torch.bincount(torch.cat(nearest), minlength=len(medoids))
+
     def _between(self, start: int, stop: int) -> Tensor:
         return self._among(self.points[start:stop]) if self.held is None else self.held[start:stop]
 
@@ -73,47 +80,44 @@ def facility_location(
     if epsilon is not None and not 0 < epsilon < 1:
         raise ValueError(f"epsilon: {epsilon}, expected above 0 and below 1, or none")
     distances = Distances(points, hold=epsilon is None)
-    picks = greedy(distances, budget) if epsilon is None else stochastic_greedy(distances, budget, epsilon)
-    index, best = [], distances.points.new_full((len(points),), torch.inf)
-    nearest = torch.zeros_like(best, dtype=torch.int64)
-    for count, (pick, own) in enumerate(picks):
-        index.append(pick)
-        nearest.masked_fill_(own < best, count)
-        best = torch.minimum(best, own)
-    return torch.tensor(index, device=points.device), torch.bincount(nearest, minlength=budget).to(points.device)
+    index = greedy(distances, budget) if epsilon is None else stochastic_greedy(distances, budget, epsilon)
+    return index.to(points.device), distances.sizes(index).to(points.device)
 
 
-def greedy(distances: Distances, budget: int) -> Iterator[tuple[int, Tensor]]:
-    """The picks of greedy facility location, each with its distances to all points."""
+def greedy(distances: Distances, budget: int) -> Int[Tensor, "budget"]:
+    """The picks of greedy facility location."""
     gains = -distances.sums()
-    best = distances.points.new_empty(0)
+    best, slack = gains, 0.0
     few = max(1, CACHED // len(gains))
-    for count in range(budget):
-        slack = 1e-12 * best.sum()  # two points that are each other's nearest tie but for rounding
-        pick = int((gains >= gains.max() - slack).byte().argmax())
-        own = distances.row(pick)
-        yield pick, own
-        if count == 0:  # until now all gains were relative to nothing
+    picks = []
+    while True:
+        picks.append(int((gains >= gains.max() - slack).byte().argmax()))
+        if len(picks) == budget:
+            return torch.tensor(picks, device=gains.device)
+        own = distances.row(picks[-1])
+        if len(picks) == 1:  # until now all gains were relative to nothing
             best, gains = own, own.sum() - distances.sums(own)
+            slack = 1e-12 * float(own.sum())  # two points that are each other's nearest tie but for rounding
         else:
             for part in torch.split((own < best).nonzero()[:, 0], few):
                 old, new, block = best[part, None], own[part, None], distances(part)
                 gains -= old.sum() - torch.minimum(torch.maximum(block, new, out=block), old, out=block).sum(0)
             best = torch.minimum(best, own)
-        gains[pick] = -torch.inf
+        gains[picks[-1]] = -torch.inf
 
 
-def stochastic_greedy(distances: Distances, budget: int, epsilon: float) -> Iterator[tuple[int, Tensor]]:
-    """The picks of stochastic greedy facility location, each with its distances to all points."""
+def stochastic_greedy(distances: Distances, budget: int, epsilon: float) -> Int[Tensor, "budget"]:
+    """The picks of stochastic greedy facility location."""
     best, count = distances.points.new_tensor(torch.inf), len(distances.points)
     size, left = math.ceil(count / budget * math.log(1 / epsilon)), torch.ones(count, dtype=torch.bool)
+    picks = []
     for picked in range(budget):
         drawn = left.nonzero()[torch.randperm(count - picked)[:size], 0]
-        rows = distances(drawn.to(best.device))
-        covered = rows.minimum(best)
+        covered = distances(drawn.to(best.device)).minimum(best)
         place = int(covered.sum(1).argmin())
-        yield int(drawn[place]), rows[place]
-        best, left[drawn[place]] = covered[place], False
+        picks.append(int(drawn[place]))
+        best, left[picks[-1]] = covered[place], False
+    return torch.tensor(picks, device=best.device)
 
 
 def centrality(points: Float[Tensor, "samples width"], budget: int) -> Int[Tensor, "budget"]:
