@@ -328,9 +328,12 @@ class Trainer:
         return tensors, values
 
     def _seed(self, *place: int | str) -> None:
-        """Seed the default generators from where the run stands, so that no random state needs saving."""
-        where = self.state.position
-        seed_generators(self.device, fold(self.training.seed, world()[0], where.stage, where.epoch, *place))
+        """Seed the default generators from where the run stands, so that no random state needs saving.
+
+        Steps differ by process; what is planned or begun must not.
+        """
+        where, rank = self.state.position, world()[0] if place[0] == "step" else 0
+        seed_generators(self.device, fold(self.training.seed, rank, where.stage, where.epoch, *place))
 
     def _clock(self, stage: Stage, steps_per_epoch: int) -> Clock:
         where = self.state.position
