@@ -34,7 +34,7 @@ METHODS = {0.6: tuple(list_methods()), 0.4: CHOOSING, 0.8: CHOOSING}
 VARIANTS = {"crust": "rest=true", "fine": "rest=true", "dividemix": "on=plain", "elr_plus": "on=plain"}
 """Options of the wrapper that are measured at 60% besides its defaults."""
 FIGURES = ("memorised", "issue_auroc", "noise_rate", "selected", "selection_precision", "selection_recall",
-           "selection_f1", "clean_auroc")  # fmt: skip
+           "selection_f1", "selection_weight", "clean_auroc")  # fmt: skip
 
 
 def plans(folder: Path, seeds: int) -> dict[Path, list[str]]:

@@ -56,7 +56,7 @@ def fine(features: Tensor, labels: Tensor) -> None:
     """Gram matrices, eigenvectors, scores and a mixture for each class."""
     scores = alignment(features, labels, class_directions(class_grams(features, labels, CLASSES)))
     for k in range(CLASSES):
-        two_component_posterior(scores[labels == k], "high", tol=1e-6)
+        two_component_posterior(scores[labels == k], "high", tol=1e-6, reg=1e-6)
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ class Clocked:
     def step(self, keep: bool) -> None:
         """One optimiser step."""
         begun = time.perf_counter()
-        self.made._micro_batch(self.phase, self.batches, self.clock, True, 1)
+        self.made._micro_batch(self.phase, self.batches, self.clock, self.made.training.lr, 1)
         if self.made.device.type == "cuda":
             torch.cuda.synchronize()
         if keep:

@@ -131,6 +131,28 @@ def samples_of(count: int) -> Samples:
     return Samples(torch.randn(count, 2), torch.arange(count) % 3)
 
 
+def test_what_only_a_wrapper_sees_spreads_over_the_phase():
+    loader = Loader(samples_of(100), torch.arange(100), 10, 0)
+    for used, seen in ((60, 36), (20, 80), (96, 4)):
+        streams = {"all": Stream(torch.arange(used)), "rest": Stream(torch.arange(used, 100))}
+        found = indices(loader, Phase((0,), streams, ("rest",)), "rest")
+        visited = [index for batch in found for index in batch]
+        assert len(found) == used // 10
+        if used == 96:  # two rows at least, so that these few come again
+            assert len(visited) == 2 * len(found)
+        else:
+            assert len(visited) == len(set(visited)) == seen
+
+
+def test_a_single_sample_is_doubled():
+    """BatchNorm needs two rows; a stream of one sample comes as two of it."""
+    loader = Loader(samples_of(20), torch.arange(20), 8, 0)
+    phase = Phase((0,), {"one": Stream(torch.tensor([7]), torch.tensor([0.5]))})
+    (batch,) = [batches["one"] for batches in loader.batches(phase, (0, 0, 0))]
+    assert batch.index.tolist() == [7, 7]
+    assert batch.weight.tolist() == [0.5, 0.5]
+
+
 def indices(loader: Loader, phase: Phase, name: str, start: int = 0, epoch: int = 0) -> list[list[int]]:
     return [batches[name].index.tolist() for batches in loader.batches(phase, (0, epoch, 0), start)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from dataclasses import replace
@@ -117,7 +118,7 @@ def test_the_loop_is_plain_sgd():
     optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=5e-4)
     phase = made.method.plan(made.nets, made.probe, Clock(0, 0, 1, 0, 4))[0]
     for k, batches in enumerate(made.loader.batches(phase, (0, 0, 0))):
-        optimizer.param_groups[0]["lr"] = settings(1).lr * settings(1).lr_factor(Clock(0, 0, 1, k, 4))
+        optimizer.param_groups[0]["lr"] = settings(1).lr * settings(1).lr_factor(Clock(0, 0, 1, k, 4), k)
         loss = nn.functional.cross_entropy(net(batches["all"].views[0]), batches["all"].labels)
         optimizer.zero_grad()
         loss.backward()
@@ -131,7 +132,8 @@ def test_schedules_by_hand():
     cosine = Training(epochs=10)
     assert cosine.lr_factor(Clock(0, 0, 10, 0, 5)) == 1
     assert cosine.lr_factor(Clock(0, 5, 10, 25, 5)) == pytest.approx(0.5)
-    assert cosine.lr_factor(Clock(0, 9, 10, 50, 5)) == pytest.approx(0)
+    assert cosine.lr_factor(Clock(0, 9, 10, 50, 5), 5) == pytest.approx(0)
+    assert cosine.lr_factor(Clock(0, 5, 10, 100, 2), 1) == pytest.approx(0.5 * (1 + math.cos(math.pi * 5.5 / 10)))
     step = Training(epochs=120, schedule="step")
     factors = [step.lr_factor(Clock(0, epoch, 120, 0, 1)) for epoch in (0, 39, 40, 79, 80)]
     assert factors == pytest.approx([1, 1, 0.01, 0.01, 0.0001])

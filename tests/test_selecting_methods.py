@@ -98,6 +98,14 @@ def test_forget_rate():
     assert forget.kept(losses, torch.zeros(20, dtype=torch.bool), LATE).sum() == 0
 
 
+@pytest.mark.parametrize(("rate", "batch", "kept"), [
+    (0.6, 45, 18), (0.8, 85, 17), (0.3, 90, 63), (0.4, 170, 102), (0.2, 340, 272), (0.8, 100, 20), (0.9, 130, 13),
+])  # fmt: skip
+def test_forget_rate_keeps_what_the_fraction_says(rate: float, batch: int, kept: int):
+    everyone = torch.ones(batch, dtype=torch.bool)
+    assert ForgetRate(rate, 0, 1).kept(torch.rand(batch), everyone, LATE).sum() == kept
+
+
 def test_forget_rate_is_estimated_when_the_warm_up_ends():
     """16 of 64 labels disagree with one network, 32 with the other: 25% and 50% wrong."""
     forget = ForgetRate(None, warmup=2, ramp=1)
@@ -185,6 +193,17 @@ def test_rest_is_what_the_coreset_leaves_out():
         assert bool(method.stores()[0].visits[batches["rest"].index].all()), "sub-classifiers saw them"
 
 
+def test_copies_of_medoids_are_left_out():
+    """Data with eight distinct rows: half of it as medoids would be copies of weight 0, and a batch of them 0 / 0."""
+    data = planted(0)
+    same = data.train.inputs[torch.arange(64) % 8]
+    data = replace(data, train=replace(data.train, inputs=same))
+    made = trained(create_method("crust", start=0, mix=False), data, settings(3))
+    stream = made.method.plan(made.nets, made.probe, LATE)[0].streams["coreset"]
+    assert (stream.weight > 0).all()
+    assert stream.weight.sum() == 64
+
+
 class Probing:
     """Gives the losses of a network by its number."""
 
@@ -193,6 +212,25 @@ class Probing:
 
     def __call__(self, net: int, fn) -> Tensor:
         return self.losses[net]
+
+
+def test_fine_tells_narrow_heaps_apart():
+    """A mixture of its own for every class, fitted as finely as the authors': scores that differ by .02."""
+    draw = torch.Generator().manual_seed(0)
+    scores = torch.cat(
+        [0.995 + 0.002 * torch.randn(70, generator=draw), 0.975 + 0.004 * torch.randn(30, generator=draw)]
+    )
+
+    class Scoring(Probing):
+        labels = torch.zeros(100, dtype=torch.int64)
+
+        def reduce(self, net: int, fn) -> Tensor:
+            return torch.eye(3).expand(2, 3, 3)
+
+    method = begun("fine", 100)
+    method.look(0, Scoring([scores]))
+    kept = method.selected().kept[:, 0]
+    assert (kept == (torch.arange(100) < 70)).double().mean() > 0.97
 
 
 def test_dividemix_gives_each_network_the_others_split():
@@ -204,7 +242,7 @@ def test_dividemix_gives_each_network_the_others_split():
     assert first.streams["clean"].index.tolist() == [4, 5, 6, 7, 8, 9], "network 0 learns from network 1's split"
     assert first.streams["noisy"].index.tolist() == [0, 1, 2, 3]
     assert second.streams["clean"].index.tolist() == [0, 1, 2, 3, 4, 5]
-    kept, clean = method.selected()
+    kept, clean, _ = method.selected()
     assert kept.T.tolist() == [[False] * 4 + [True] * 6, [True] * 6 + [False] * 4]
     assert torch.equal(clean > 0.5, kept)
     swapped = method.plan([0, 1], Probing(losses[::-1]), LATE)
@@ -246,7 +284,7 @@ def test_choice_is_measured_every_epoch(name: str):
     data = planted(24)
     method = create_method(name, **dict.fromkeys(type(create_method(name)).epoch_options, 1))
     made = trained(Alasca(method, warmup=1), data, settings(4))
-    kept, clean = method.selected()
+    kept, clean, _ = method.selected()
     assert kept.shape == (64, method.networks)
     assert kept.dtype == torch.bool
     last = made.state.history[-1]
@@ -281,6 +319,10 @@ def test_quality_of_a_choice_by_hand():
         "selection_f1": 100 * (2 * 3 / 10 + 2 * 6 / 14) / 2, "clean_auroc": (11 / 12 + 1 / 2) / 2,
     })  # fmt: skip
     assert selection_quality(None, index, data) == {}
+    weight = torch.ones(64, 2)
+    weight[0] = 5.0
+    weighed = selection_quality(Selection(kept, weight=weight), index, replace(data, truth=truth))
+    assert weighed["selection_weight"] == pytest.approx(100 * (3 / 8 + 6 / 12) / 2)
     assert "clean_auroc" not in selection_quality(Selection(kept, clean), index, data), "no wrong label, no ranking"
 
 

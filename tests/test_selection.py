@@ -90,6 +90,29 @@ def test_mixture_splits_two_heaps():
     assert mixture_noise_rate(values) == pytest.approx(0.3, abs=0.01)
 
 
+def test_narrow_heaps_need_a_small_reg():
+    """Spreads of .002 and .008: added variance of 5e-4 hides them, 1e-6 (FINE's) does not."""
+    draw = torch.Generator().manual_seed(0)
+    upper = 0.995 + 0.002 * torch.randn(700, generator=draw)
+    values, own = torch.cat([upper, 0.98 + 0.008 * torch.randn(300, generator=draw)]), torch.arange(1000) < 700
+    agrees = {
+        reg: ((AF.two_component_posterior(values, "high", tol=1e-6, reg=reg) > 0.5) == own).double().mean()
+        for reg in (5e-4, 1e-6)
+    }
+    assert agrees[1e-6] > 0.95
+    assert agrees[5e-4] < 0.75
+
+
+def test_numbers_that_are_not_finite_are_refused():
+    for call in (
+        lambda: AF.two_component_posterior(torch.tensor([0.1, torch.nan])),
+        lambda: AF.facility_location(torch.tensor([[0.1], [torch.nan]]), 1),
+        lambda: AF.centrality(torch.tensor([[0.1], [torch.inf]]), 1),
+    ):
+        with pytest.raises(ValueError, match="not all are finite"):
+            call()
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_mixture_agrees_with_scikit_learn(seed: int):
     draw = torch.Generator().manual_seed(seed)
@@ -129,6 +152,9 @@ def test_confident_joint_by_hand():
     empty = confident_joint(p[:, [0, 1, 1]] * torch.tensor([1, 1, 0]), labels)
     assert empty[2].sum() == 0, "a class without samples is never confident"
     assert joint_noise_rate(torch.zeros(2, 2, dtype=torch.int64), torch.tensor([3.0, 5.0])) == 0
+    for count in (100, 1000, 5000):  # a network that says the same of all: rounding of a mean must not decide
+        same, given = torch.full((count, 10), 0.1), torch.arange(count) % 10
+        assert confident_joint(same, given).sum() == count
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -189,6 +215,20 @@ def test_lazy_greedy_is_greedy(seed: int, entries: int, monkeypatch: pytest.Monk
     nearest = torch.cdist(points, points[index]).argmin(1)
     assert weight.tolist() == torch.bincount(nearest, minlength=45).tolist()
     assert weight.sum() == 90
+
+
+@pytest.mark.parametrize("cached", [2**17, 64])
+def test_ties_go_to_the_first_even_when_all_is_covered(cached: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("alasca.functional.coresets.CACHED", cached)
+    draw = torch.Generator().manual_seed(0)
+    distinct = torch.rand(8, 3, generator=draw)
+    points = distinct[torch.randint(8, (60,), generator=draw)]
+    index, weight = AF.facility_location(points, 20)
+    assert index.tolist() == naive(points, 20)
+    assert weight[:8].sum() == 60
+    assert (weight[8:] == 0).all(), "copies of medoids stand for nothing"
+    grid = torch.cartesian_prod(torch.arange(6.0), torch.arange(6.0))
+    assert AF.facility_location(grid, 18)[0].tolist() == naive(grid, 18)
 
 
 def test_stochastic_greedy_is_nearly_as_good():
@@ -260,6 +300,9 @@ def test_sharpening_and_the_uniform_prior():
     assert from_uniform(p) > 0
     expected = sum(1 / 3 * np.log(1 / 3 / q) for q in (0.7, 0.2, 0.1))
     assert from_uniform(p).item() == pytest.approx(expected, rel=1e-5)
+    low = sharpen(torch.full((1, 100), 0.01), 0.04)
+    torch.testing.assert_close(low, torch.full((1, 100), 0.01))
+    assert sharpen(torch.tensor([[1.0, 0.0]]), 0.5).tolist() == [[1, 0]]
 
 
 def test_mixing():

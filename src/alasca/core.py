@@ -141,7 +141,7 @@ class Stream:
 
 
 class Phase(NamedTuple):
-    """Which networks train, on which streams; streams in `observe` reach only a wrapper."""
+    """Which networks train, on which streams; streams in `observe` reach only a wrapper, each sample once."""
 
     train: tuple[int, ...]
     streams: Mapping[str, Stream]
@@ -154,10 +154,12 @@ class Selection(NamedTuple):
     Attributes:
         kept: whether the network learns from the sample with its given label, ``[N, networks]``, bool.
         clean: probability that the given label is right, ``[N, networks]``; None where the method has none.
+        weight: weight of the kept samples in the loss, ``[N, networks]``; None where all weigh the same.
     """
 
     kept: Tensor
     clean: Tensor | None = None
+    weight: Tensor | None = None
 
 
 class Stage(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -108,8 +108,8 @@ def share(batch_size: int) -> slice:
     return slice(rank * each, (rank + 1) * each)
 
 
-def broadcast_buffers(net: nn.Module) -> None:
+def broadcast_buffers(nets: Iterable[nn.Module]) -> None:
     """Give every process the first one's buffers (BatchNorm's statistics differ by process between forwards)."""
     if world()[1] > 1:
-        for buffer in net.buffers():
+        for buffer in (buffer for net in nets for buffer in net.buffers()):
             dist.broadcast(buffer, 0)

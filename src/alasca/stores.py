@@ -140,7 +140,8 @@ class ForgetRate(nn.Module):
         if clock.epoch < self.warmup:
             return pool
         rising = forget_rate(clock.epoch - self.warmup, 1.0, self.ramp)
-        keep = ((1 - rising * self.rate.double()) * pool.sum() + 1e-6).floor().long().clamp(min=1)
+        size = pool.sum()
+        keep = ((1 - rising * self.rate) * size + 1e-6 * size).floor().long().clamp(min=1)  # a float32's rounding aside
         return small_loss(losses.detach().masked_fill(~pool, torch.inf), keep) & pool
 
 

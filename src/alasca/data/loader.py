@@ -18,8 +18,9 @@ class Loader:
     """Batches of a training set in memory, on the training device.
 
     The first stream of a phase sets the number of steps; the others start again with a new order when they run
-    out. Every batch is full: ``floor(n / B)`` a pass, the remainder rests this epoch; fewer than B samples make one
-    batch. Under torchrun each process takes its own rows of every batch.
+    out, but streams that only a wrapper sees spread over the phase. Every batch is full: ``floor(n / B)`` a pass, the
+    remainder rests this epoch; fewer than B samples make one batch, repeated where that is not two rows a process.
+    Under torchrun each process takes its own rows of every batch.
 
     Args:
         samples: the training set.
@@ -47,16 +48,19 @@ class Loader:
             start: steps to leave out; the rest is as it would have been.
         """
         orders: dict[tuple[str, int], Tensor] = {}
-        phase = phase._replace(streams={name: self._held(stream) for name, stream in phase.streams.items()})
-        for step in range(start, self.steps(phase)):
+        total = self.steps(phase)
+        streams = {name: self._held(stream) for name, stream in phase.streams.items()}
+        streams |= {name: self._spread(streams[name], total) for name in phase.observe}
+        for step in range(start, total):
             found: dict[str, Batch] = {}
-            for name, stream in phase.streams.items():
+            for name, stream in streams.items():
                 size, steps = self._passes(stream)
                 turn, place = divmod(step, steps)
                 seed = fold(self.seed, *where, name, stream.draw, turn)
                 if (name, turn) not in orders:
                     orders = {key: order for key, order in orders.items() if key[0] != name}
-                    orders[name, turn] = torch.randperm(len(self._index(stream)), generator=generator(seed, "order"))
+                    order = torch.randperm(len(self._index(stream)), generator=generator(seed, "order"))
+                    orders[name, turn] = order.repeat(-(-size // len(order)))
                 rows = orders[name, turn][place * size : (place + 1) * size][share(size)]
                 found[name] = self._batch(stream, rows, seed, found)
             yield found
@@ -65,6 +69,11 @@ class Loader:
         """The same stream with its index and weights where orders are drawn, so that no step waits for a device."""
         weight = None if stream.weight is None else stream.weight.cpu()
         return replace(stream, index=self._index(stream).cpu(), weight=weight)
+
+    def _spread(self, stream: Stream, steps: int) -> Stream:
+        """The same stream in batches that bring each of its samples once in so many steps."""
+        size = len(self._index(stream)) // steps
+        return replace(stream, batch=max(size - size % world()[1], 2 * world()[1]))
 
     def _index(self, stream: Stream) -> Tensor:
         return self.pool if stream.index is None else stream.index
@@ -76,7 +85,7 @@ class Loader:
             raise ValueError("a stream without samples: a method's plan must leave it out")
         if count >= size:
             return size, count // size
-        return max(count - count % world()[1], 1), 1
+        return max(count - count % world()[1], min(2 * world()[1], size)), 1
 
     def _batch(self, stream: Stream, rows: Tensor, seed: int, found: dict[str, Batch]) -> Batch:
         device = self.samples.labels.device

@@ -133,8 +133,6 @@ class Trainer:
         where, state = self.state.position, self.state
         if state.phases is None:
             self._seed("plan")
-            for net in self.nets:
-                broadcast_buffers(net)
             state.phases = self.method.plan(self.nets, self.probe, self._clock(stage, self._pass_steps()))
         while where.phase < len(state.phases):
             self._phase(stage, state.phases, stop)
@@ -145,18 +143,21 @@ class Trainer:
     def _phase(self, stage: Stage, phases: list[Phase], stop: StopRequest) -> None:
         """The steps of one phase that are still to do."""
         where, phase = self.state.position, phases[self.state.position.phase]
-        steps = [self.loader.steps(each) for each in phases]
-        each, total = self.training.accumulate, sum(-(-count // self.training.accumulate) for count in steps)
-        clock = self._clock(stage, total)
+        steps, each = [self.loader.steps(each) for each in phases], self.training.accumulate
+        updates = [-(-count // each) for count in steps]
+        clock = self._clock(stage, sum(updates))
+        broadcast_buffers(self.nets)
         last = steps[where.phase]
         begun = time.monotonic()
         for batches in self.loader.batches(phase, (where.stage, where.epoch, where.phase), where.step):
-            updates = (where.step + 1) % each == 0 or where.step + 1 == last
+            due = (where.step + 1) % each == 0 or where.step + 1 == last
             clock = clock._replace(step=where.optimizer_step)
+            factor = self.training.lr_factor(clock, sum(updates[: where.phase]) + where.step // each)
             self._seed("step", where.phase, where.step)
-            self._micro_batch(phase, batches, clock, updates, min(each, last - where.step + where.step % each))
+            parts = min(each, last - where.step + where.step % each)
+            self._micro_batch(phase, batches, clock, self.training.lr * factor if due else None, parts)
             where.step += 1
-            if not updates:
+            if not due:
                 continue
             where.optimizer_step += 1
             self.state.seconds += time.monotonic() - begun
@@ -165,12 +166,12 @@ class Trainer:
             self._answer(stop, where.step)
         self._answer(stop, 0)
 
-    def _micro_batch(self, phase: Phase, batches: dict[str, Batch], clock: Clock, updates: bool, parts: int) -> None:
-        """One forward and backward; with `updates` the optimiser's step too, over `parts` micro-batches."""
+    def _micro_batch(self, phase: Phase, batches: dict[str, Batch], clock: Clock, lr: float | None, parts: int) -> None:
+        """One forward and backward; with a learning rate the optimiser's step too, over `parts` micro-batches."""
         nets = [self.nets[k] for k in phase.train]
         for net in nets:
             if isinstance(net, DistributedDataParallel):
-                net.require_backward_grad_sync = updates
+                net.require_backward_grad_sync = lr is not None
         step = self.method.step(self.nets, batches, phase, clock)
         self.watch.see(step.loss)
         if self.device.type == "cpu" and world()[1] == 1:  # a look is free here; elsewhere where one is due anyway
@@ -179,9 +180,8 @@ class Trainer:
         add_step(self.state.sums, step, self.device)
         for seen in step.seen:
             self.trace.update(seen.batch.index, seen.output.logits.detach(), seen.batch.labels)
-        if not updates:
+        if lr is None:
             return
-        lr = self.training.lr * self.training.lr_factor(clock)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.scaler.unscale_(self.optimizer)
@@ -231,8 +231,7 @@ class Trainer:
         """Evaluate, write the epoch's line, keep the best networks."""
         self._require_finite()
         state, where = self.state, self.state.position
-        for net in self.nets:
-            broadcast_buffers(net)
+        broadcast_buffers(self.nets)
         record: dict[str, Any] = {"epoch": self._epochs_before() + where.epoch, "stage": where.stage}
         record |= means(state.sums)
         record |= training_accuracies(self.trace, self.data)

@@ -52,7 +52,8 @@ def selection_quality(selection: Selection | None, index: Tensor, data: Data) ->
 
     ``selected`` is the share that was kept; ``selection_precision`` the share of right labels in it,
     ``selection_recall`` the share of right labels that it holds, ``selection_f1`` their harmonic mean (percent);
-    ``clean_auroc`` says how well the clean probability ranks right labels above wrong ones, 0.5 (chance) to 1.
+    ``selection_weight`` the share of the kept samples' weight that is on right labels, where weights differ;
+    ``clean_auroc`` says how well the clean probability ranks right labels above wrong ones, 0.5 being chance.
     """
     if selection is None:
         return {}
@@ -67,6 +68,9 @@ def selection_quality(selection: Selection | None, index: Tensor, data: Data) ->
     f1 = 2 * hits / (kept.sum(1) + right.sum()).clamp(min=1)
     for name, value in (("precision", precision), ("recall", recall), ("f1", f1)):
         result[f"selection_{name}"] = 100 * float(value.mean())
+    if selection.weight is not None:
+        weight = selection.weight.cpu()[index].T.double() * kept
+        result["selection_weight"] = 100 * float(((weight * right).sum(1) / weight.sum(1)).mean())
     if selection.clean is not None and bool(right.any()) and not bool(right.all()):
         from sklearn.metrics import roc_auc_score
 

@@ -83,8 +83,10 @@ class SampleProbe:
 
     def reduce(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """The sum of ``fn(output, batch)`` over all batches."""
-        values = [value for _, value in self._each(net, fn)]
-        return sum_over_ranks(torch.stack(values).sum(0) if values else 0 * self._value(net, fn, self.index[:1]))
+        total: Tensor | None = None
+        for _, value in self._each(net, fn):
+            total = value.clone() if total is None else total.add_(value)
+        return sum_over_ranks(0 * self._value(net, fn, self.index[:1]) if total is None else total)
 
     def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
         """This process's batches: the position of the first row and the value."""

@@ -81,8 +81,10 @@ class Training:
         if self.clip is not None and not self.clip > 0:
             raise InputError(f"clip: {self.clip}, expected above 0")
 
-    def lr_factor(self, clock: Clock) -> float:
-        """What the learning rate is multiplied by at a step of a stage.
+    def lr_factor(self, clock: Clock, step: int = 0) -> float:
+        """What the learning rate is multiplied by at a step, counted from 0 in its epoch.
+
+        Epochs differ in length where a method chooses samples: the schedule goes by epochs and shares of them.
 
         >>> Training(schedule="step").lr_factor(Clock(0, 40, 120, 0, 10))
         0.01
@@ -91,8 +93,8 @@ class Training:
             return 1.0
         if self.schedule == "step":
             return float(self.lr_decay ** sum(clock.epoch >= milestone for milestone in self.milestones))
-        done = clock.step / max(1, clock.epochs * clock.steps_per_epoch)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+        done = (clock.epoch * clock.steps_per_epoch + step) / max(1, clock.epochs * clock.steps_per_epoch)
+        return 0.5 * (1 + math.cos(math.pi * done))
 
 
 def resolve_device(name: str) -> torch.device:

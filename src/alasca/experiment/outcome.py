@@ -99,7 +99,7 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
                 done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
     for kind in (
         "train_accuracy", "train_true_accuracy", "memorised", "selected", "selection_precision", "selection_recall",
-        "selection_f1", "clean_auroc",
+        "selection_f1", "selection_weight", "clean_auroc",
     ):  # fmt: skip
         if kind in history[-1]:
             done[kind] = history[-1][kind]

@@ -35,7 +35,7 @@ class Distances:
         return self._between(point, point + 1)[0]
 
     def sums(self, limit: Tensor | None = None) -> Float[Tensor, "samples"]:
-        """``sum_j min(d_ij, limit_j)`` of every point, at most `CACHED` distances at once."""
+        """``sum_j min(d_ij, limit_j)`` of every point."""
         each, found = max(1, CACHED // len(self.points)), []
         for start in range(0, len(self.points), each):
             block = self._between(start, start + each)
@@ -113,10 +113,10 @@ def stochastic_greedy(distances: Distances, budget: int, epsilon: float) -> Int[
     picks = []
     for picked in range(budget):
         drawn = left.nonzero()[torch.randperm(count - picked)[:size], 0]
-        covered = distances(drawn.to(best.device)).minimum(best)
-        place = int(covered.sum(1).argmin())
+        parts = torch.split(drawn.to(best.device), max(1, CACHED // count))
+        place = int(torch.cat([distances(part).minimum(best).sum(1) for part in parts]).argmin())
         picks.append(int(drawn[place]))
-        best, left[picks[-1]] = covered[place], False
+        best, left[picks[-1]] = distances.row(picks[-1]).minimum(best), False
     return torch.tensor(picks, device=best.device)
 
 
@@ -135,5 +135,7 @@ def check_budget(points: Tensor, budget: int) -> None:
     """Raise `ValueError` unless points are ``[N, D]`` and ``1 <= budget <= N``."""
     if points.dim() != 2:
         raise ValueError(f"points: shape {tuple(points.shape)}, expected [N, D]")
+    if not bool(points.isfinite().all()):
+        raise ValueError("points: not all are finite")
     if not 1 <= budget <= len(points):
         raise ValueError(f"budget: {budget}, expected 1 to {len(points)}")

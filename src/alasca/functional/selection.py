@@ -88,6 +88,8 @@ def two_component_posterior(
         raise ValueError(f"max_iter: {max_iter}, expected at least 1")
     check_above("reg", reg, 0.0)
     x = wide(values)
+    if not bool(x.isfinite().all()):
+        raise ValueError("values: not all are finite")
     if len(x) < 2 or bool(x.min() == x.max()):
         return torch.ones_like(values)
     part = two_means(x)
@@ -124,7 +126,7 @@ def two_means(x: Float[Tensor, "samples"]) -> Bool[Tensor, "samples"]:
 
 def mixture_noise_rate(losses: Float[Tensor, "samples"]) -> float:
     """Share of wrong labels by the two-component mixture of training losses: the weight of the upper component."""
-    return 1 - float(two_component_posterior(losses).double().mean())
+    return 1 - float(wide(two_component_posterior(losses)).mean())
 
 
 def class_confidence(
@@ -154,7 +156,7 @@ def confident_joint(
     classes = probabilities.shape[1]
     sums, sizes = class_confidence(probabilities, labels) if confidence is None else confidence
     thresholds = torch.where(sizes > 0, sums / sizes.clamp(min=1), torch.inf)
-    confident = torch.where(probabilities >= thresholds, probabilities, -1.0)
+    confident = torch.where(probabilities >= thresholds - 1e-6, probabilities, -1.0)  # a mean's rounding aside
     value, predicted = confident.max(1)
     cells = (labels * classes + predicted)[value >= 0]
     return torch.bincount(cells, minlength=classes * classes).view(classes, classes)
@@ -162,7 +164,8 @@ def confident_joint(
 
 def joint_noise_rate(joint: Int[Tensor, "classes classes"], sizes: Tensor) -> float:
     """Share of wrong labels by a confident joint, its rows scaled to the classes' sizes ``[K]``."""
-    counted = joint.sum(1).double()
+    joint, sizes = wide(joint), wide(sizes)
+    counted = joint.sum(1)
     right = torch.where(counted > 0, joint.diagonal() / counted.clamp(min=1), 1.0)
     return 1 - float((right * sizes).sum() / sizes.sum())
 

@@ -110,8 +110,7 @@ def sharpen(p: Float[Tensor, "batch classes"], temperature: float) -> Float[Tens
     tensor([[0.9074, 0.0741, 0.0185]])
     """
     check_above("temperature", temperature, 0.0)
-    powers = p ** (1 / temperature)
-    return powers / powers.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
+    return (p.clamp(min=torch.finfo(p.dtype).tiny).log() / temperature).softmax(-1)
 
 
 def from_uniform(probabilities: Float[Tensor, "batch classes"]) -> Float[Tensor, ""]:

@@ -36,5 +36,5 @@ class EmaWeights(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits ``[B, K]``."""
         logits = full_precision(main_logits(self.net.train()(inputs)))
-        broadcast_buffers(self.net)  # each process has seen samples of its own
+        broadcast_buffers([self.net])  # each process has seen samples of its own
         return logits

@@ -31,7 +31,8 @@ class CoTeaching(Method):
 
     Differences from the authors' code: it divides the mean loss by the number of kept samples once more, which plain
     SGD does not forgive; Co-teaching+ feeds probabilities to a cross-entropy of logits, and drops the small-loss choice
-    where nothing disagrees. Warm-up is Ko et al.'s (2022); the paper has none.
+    where nothing disagrees; there it has a first epoch of its own (20 on CIFAR-10). Warm-up is Ko et al.'s (2022); the
+    paper has none. The prediction is the mean over both networks, whose accuracies the authors report one by one.
     """
 
     networks = 2

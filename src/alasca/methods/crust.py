@@ -81,14 +81,16 @@ class Crust(Method):
         self.fraction, self.start, self.selection, self.epsilon, self.mix = fraction, start, selection, epsilon, mix
 
     def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
-        kept = torch.ones(problem.num_samples, dtype=torch.bool, device=problem.example.device)
-        self.register_buffer("kept", kept)
+        weight = torch.ones(problem.num_samples, device=problem.example.device)
+        self.register_buffer("weight", weight)
+        self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool))
 
     def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.start:
             return super().plan(nets, probe, clock)
         index, weight = self.coreset(nets[0], probe)
         self.get_buffer("kept").fill_(False)[index] = True
+        self.get_buffer("weight")[index] = weight
         streams = {"coreset": Stream(index, weight)}
         if self.mix:
             streams["partners"] = Stream(follows="coreset")
@@ -110,9 +112,10 @@ class Crust(Method):
         index, weight = [], []
         for k in torch.unique(predicted):
             own = (predicted == k).nonzero()[:, 0]
-            budget = math.ceil(self.fraction * len(own))
+            budget = math.ceil(self.fraction * len(own) - 1e-9)
             if self.selection == "facility":
                 medoids, sizes = facility_location(points[own], budget, self.epsilon)
+                medoids, sizes = medoids[sizes > 0], sizes[sizes > 0]  # a copy of a medoid stands for nothing
             else:
                 medoids = centrality(points[own], budget)
                 sizes = torch.ones_like(medoids)
@@ -135,7 +138,7 @@ class Crust(Method):
         return Step(losses.sum() / batch.weight.sum(), mixed=(mixed,))
 
     def selected(self) -> Selection:
-        return Selection(self.get_buffer("kept")[:, None])
+        return Selection(self.get_buffer("kept")[:, None], weight=self.get_buffer("weight")[:, None])
 
 
 def gram_root(weight: Tensor) -> Tensor:

@@ -72,7 +72,7 @@ class Fine(Method):
         scores = probe(net, lambda output, batch: alignment(feature_of(output), batch.labels, directions, self.squared))
         for k in range(classes):
             own = probe.labels == k
-            clean = two_component_posterior(scores[own], "high", tol=1e-6)
+            clean = two_component_posterior(scores[own], "high", tol=1e-6, reg=1e-6)
             better = clean > self.threshold
             self.get_buffer("clean")[probe.index[own]] = clean.float()
             kept[probe.index[own]] = better | ~better.any()

@@ -30,7 +30,8 @@ class JoCoR(Method):
         warmup: epochs with all samples.
         ramp: T_k, epochs in which the forget rate rises.
 
-    Differences from the authors' code: none known. The warm-up is ours, for the estimate.
+    Differences from the authors' code: the warm-up is ours, for the estimate; the prediction is the mean over both
+    networks, whose accuracies the authors report one by one.
     """
 
     networks = 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -19,10 +20,11 @@ from torch import Tensor
 from alasca.core import Clock, backbone, network
 from alasca.data.loader import Loader
 from alasca.distributed import gather_rows, join, leave, world
-from alasca.engine import Progress, Trainer
+from alasca.engine import Progress, Stopped, Trainer
 from alasca.methods import create_method, list_methods, method_class, short_run
 from alasca.methods.alasca import Alasca
-from alasca.testing.laws import Make
+from alasca.runs import RunFolder
+from alasca.testing.laws import Make, everything, require_same
 from alasca.testing.planted import BATCH, SAMPLES, LawNet, planted, settings, trained, trainer
 
 
@@ -65,7 +67,8 @@ class Digests(Progress):
 def law_7_ranks_agree() -> None:
     """Two gloo processes hold bit-identical stores, phases and networks after every step, for every method.
 
-    On a network without BatchNorm and dropout, two processes end where one ends, to 1e-5.
+    Stopped in the second phase of an epoch they resume to the same bits. On a network without BatchNorm and dropout,
+    two processes end where one ends, to 1e-5.
     """
     with tempfile.TemporaryDirectory() as temporary:
         with socket.socket() as free:
@@ -106,12 +109,13 @@ def worker(folder: Path) -> None:
     join()
     rank, _ = world()
     found: dict[str, Any] = {"digests": {}}
-    drawn = {"a plan that draws": lambda: create_method("crust", start=1, epsilon=0.5)}
+    drawn: dict[str, Make] = {"a plan that draws": lambda: create_method("crust", start=1, epsilon=0.5)}
     for name, make in {**registered(), **drawn}.items():
         digests = Digests()
         digests.owner = trainer(make(), planted(8), settings(3), progress=digests)
         digests.owner.fit(resume=False)
         found["digests"][name] = digests.found
+    resume(folder)
     ce = trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False))
     found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
     found["probed"] = ce.probe(ce.nets[0], lambda output, batch: batch.index.double()).tolist()
@@ -120,6 +124,28 @@ def worker(folder: Path) -> None:
     assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
     (folder / f"{rank}.json").write_text(json.dumps(found))
     leave()
+
+
+def resume(folder: Path) -> None:
+    """DivideMix reads the peer's BatchNorm statistics, which its phases must find alike in all processes."""
+
+    def made(**options: Any) -> Trainer:
+        return trainer(create_method("dividemix", warmup=1), planted(24), settings(3), **options)
+
+    whole = made()
+    whole.fit(resume=False)
+    phases = set()
+    for stop in (6, 9, 11, 13):
+        path = folder / f"resume-{stop}"
+        path.mkdir(exist_ok=True)
+        first = made(run=RunFolder(path), stop_after=stop)
+        with contextlib.suppress(Stopped):
+            first.fit(resume=False)
+        phases.add(first.state.position.phase)
+        second = made(run=RunFolder(path))
+        second.fit(resume=True)
+        require_same(everything(whole), everything(second), f"process {world()[0]} stopped after step {stop}")
+    assert 1 in phases, "never stopped in a second phase"
 
 
 def rank_shares() -> list[int]:
