@@ -31,8 +31,11 @@ COMMON = ["--data", "digits", "--epochs", "60", "--batch-size", "128", "--lr", "
 CHOOSING = ("ce", "decoupling", "coteaching", "jocor", "crust", "fine", "dividemix", "elr_plus")
 RATES = (0.4, 0.6, 0.8)
 METHODS = {0.6: tuple(list_methods()), 0.4: CHOOSING, 0.8: CHOOSING}
-VARIANTS = {"crust": "rest=true", "fine": "rest=true", "dividemix": "on=plain", "elr_plus": "on=plain"}
-"""Options of the wrapper that are measured at 60% besides its defaults."""
+VARIANTS = {
+    "crust": ("alasca.rest=true", "selection=centrality"), "fine": ("alasca.rest=true",),
+    "dividemix": ("alasca.on=plain",), "elr_plus": ("alasca.on=plain",),
+}  # fmt: skip
+"""Options that are measured at 60% besides the defaults; the wrapper's have no bare side."""
 FIGURES = ("memorised", "issue_auroc", "noise_rate", "selected", "selection_precision", "selection_recall",
            "selection_f1", "selection_weight", "clean_auroc")  # fmt: skip
 
@@ -46,8 +49,10 @@ def plans(folder: Path, seeds: int) -> dict[Path, list[str]]:
             sides = {"": ["--no-alasca"]}
             if not method_class(name).owns_branches:
                 sides["-alasca"] = ["--alasca"]
-            if rate == 0.6 and name in VARIANTS:
-                sides[f"-alasca-{VARIANTS[name]}"] = ["--alasca", "--set", f"alasca.{VARIANTS[name]}"]
+            for option in VARIANTS.get(name, ()) if rate == 0.6 else ():
+                sides[f"-alasca-{option}"] = ["--alasca", "--set", option]
+                if not option.startswith("alasca."):
+                    sides[f"-{option}"] = ["--no-alasca", "--set", option]
             for side, options in sides.items():
                 found[folder / f"{name}{side}-{100 * rate:.0f}-seed{seed}"] = [
                     *COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed),
@@ -91,7 +96,7 @@ def collect(folder: Path) -> pd.DataFrame:
         groups.setdefault((rate, settings["method"], settings["alasca"], options), []).append(run)
     steps, epochs = (pd.read_csv(ROOT / "results" / name) for name in ("steps.csv", "epochs.csv"))
     ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
-    ratios = epochs.set_index("method").whole.combine_first(ratios)
+    ratios = ratios.combine_first(epochs.set_index("method").whole)
     rows = []
     for (rate, name, wrapped, options), runs in sorted(groups.items()):
         ratio = ratios.get(f"{name} + ALASCA" if wrapped else name, math.nan)
@@ -134,7 +139,8 @@ def everything(found: pd.DataFrame) -> str:
     return "\n".join([
         table(heads, rows),
         "Test accuracy in percent, last epoch (early_stopping: the epoch it chose), mean ± standard deviation over "
-        f"{found[found.noise == 0.6].seeds.min()} seeds; time of the whole training, as a ratio to bare `ce`. {words}",
+        f"{found[found.noise == 0.6].seeds.min()} seeds; time of the whole training, as a ratio to bare `ce` (methods "
+        f"that choose samples: of an epoch, with scoring and evaluation). {words}",
         "", f"Settings: `alasca train {' '.join(COMMON)} --noise symmetric:0.6`, methods with their defaults.", "",
     ])  # fmt: skip
 
@@ -153,10 +159,14 @@ def choosing(found: pd.DataFrame) -> str:
             ]
             if any(text != "- / -" for text in cells):
                 into.append([name, *cells])
-        if name in VARIANTS:
-            at = found[(found.method == name) & (found.noise == 0.6) & found.alasca]
-            other = at[at.options != ""]
-            options.append([name, cell(at[at.options == ""]), f"`{VARIANTS[name]}`", cell(other)])
+        at = found[(found.method == name) & (found.noise == 0.6)]
+        for option in ("", *VARIANTS[name]) if name in VARIANTS else ():
+            one = at[at.options.str.lower() == option]
+            sides = (one[~one.alasca], one[one.alasca])
+            options.append([
+                name, f"`{option}`" if option else "defaults", *(cell(side) for side in sides),
+                *(" / ".join(cell(side, column) for side in sides) for column in ("selection_f1", "selection_weight")),
+            ])  # fmt: skip
     seeds = found[found.method.isin(CHOOSING)].groupby("noise").seeds.min()
     counts = ", ".join(f"{seeds[rate]} at {100 * rate:.0f}%" for rate in RATES)
     levels = [f"{100 * rate:.0f}%" for rate in RATES]
@@ -164,8 +174,10 @@ def choosing(found: pd.DataFrame) -> str:
         "Test accuracy, bare / in ALASCA:", "", table(["method", *levels], accuracy),
         "F-score of the kept labels in the last epoch (right labels kept), bare / in ALASCA:", "",
         table(["method", *levels], quality),
-        "Options of the wrapper, test accuracy at 60%:", "",
-        table(["method", "default", "option", "with it"], options), f"Seeds: {counts}.", "",
+        "With other options, at 60%: test accuracy, F-score, and the share of the kept labels' weight that is on right "
+        "ones where weights differ (bare / in ALASCA):", "",
+        table(["method", "option", "bare", "in ALASCA", "F-score", "weight on right labels"], options),
+        f"Seeds: {counts}.", "",
     ])  # fmt: skip
 
 

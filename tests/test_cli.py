@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from alasca import list_methods
 from alasca.cli import main
 from alasca.engine import Stopped, Training
 from alasca.experiment import Settings
+from alasca.runs import RunFolder
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
 
@@ -62,6 +64,25 @@ def test_train_resume_report(tmp_path: Path, capsys, monkeypatch):
     code, out, _ = run("report", ".", capsys=capsys)
     assert code == 0
     assert Path("report.html").is_file()
+
+
+def test_a_choice_of_samples_is_written_down(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    choosing = ["--method", "fine", "--set", "warmup=1", "--noise", "symmetric:0.4", *FAST]
+    code, _, _ = run("train", *choosing, "--out", "one", capsys=capsys)
+    assert code == 0
+    done, records = json.loads(Path("one/done.json").read_text()), RunFolder.open(Path("one")).records()
+    right = records.given == records.true
+    assert set(records.selected) <= {0.0, 1.0}
+    assert done["selected"] == pytest.approx(100 * records.selected.mean())
+    assert done["selection_precision"] == pytest.approx(100 * right[records.selected == 1].mean())
+    assert done["clean_auroc"] == pytest.approx(roc_auc_score(right, records.clean), abs=1e-4)
+    assert run("report", "one", capsys=capsys)[0] == 0
+    assert "Labels that training kept" in Path("one/report.html").read_text()
+    run("train", *FAST, "--out", "plain", capsys=capsys)
+    run("report", "plain", capsys=capsys)
+    assert RunFolder.open(Path("plain")).records().selected is None
+    assert "Labels that training kept" not in Path("plain/report.html").read_text()
 
 
 MISTAKES = [
