@@ -115,7 +115,7 @@ def cell(rows: pd.DataFrame, column: str = "accuracy") -> str:
     """Mean and standard deviation of one row, or "-" where none was run."""
     if rows.empty or math.isnan(rows[column].item()):
         return "-"
-    spread = f" ± {rows.accuracy_std.item():.1f}" if column == "accuracy" else ""
+    spread = f" ± {rows.accuracy_std.item():.1f}" if column == "accuracy" and rows.seeds.item() > 1 else ""
     return f"{rows[column].item():.1f}{spread}"
 
 
@@ -177,7 +177,7 @@ def choosing(found: pd.DataFrame) -> str:
         "With other options, at 60%: test accuracy, F-score, and the share of the kept labels' weight that is on right "
         "ones where weights differ (bare / in ALASCA):", "",
         table(["method", "option", "bare", "in ALASCA", "F-score", "weight on right labels"], options),
-        f"Seeds: {counts}.", "",
+        f"Seeds: {counts}; a difference of one seed, without ±, is no more than a hint.", "",
     ])  # fmt: skip
 
 

@@ -45,7 +45,8 @@ class Crust(Method):
         start: first epoch of choosing.
         selection: ``"facility"``: greedy facility location with cluster sizes as weights, the paper's; or
             ``"centrality"``: the dense core with equal weights, which is what the authors' code amounts to.
-        epsilon: facility location by stochastic greedy, faster and not quite as good; above 0 and below 1, None: exact.
+        epsilon: facility location by stochastic greedy, above 0 and below 1: fewer distances for classes of more than
+            8,192 samples, whose matrix is not held; no faster for smaller ones. None: exact.
         mix: mix each medoid with a sample of the same given label, lam from Beta(1, 0.1); the label stays.
 
     Differences from the authors' code: it groups by given label (the paper, and we, by predicted class), takes
