@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "methods.md"
+PAGES = ROOT / "docs"
 
 
-def put(name: str, text: str) -> None:
-    """Put a table between the markers of a name in ``docs/methods.md``."""
+def put(name: str, text: str, page_name: str = "methods.md") -> None:
+    """Put a table between the markers of a name in a page of ``docs/``."""
+    path = PAGES / page_name
     begin, end = f"<!-- {name}:begin -->\n", f"<!-- {name}:end -->"
-    page, count = re.subn(f"{begin}.*?{end}", lambda _: begin + text + end, PAGE.read_text(), flags=re.DOTALL)
+    page, count = re.subn(f"{begin}.*?{end}", lambda _: begin + text + end, path.read_text(), flags=re.DOTALL)
     if count != 1:
-        raise ValueError(f"{PAGE}: {count} places for {name}, expected 1")
-    PAGE.write_text(page)
+        raise ValueError(f"{path}: {count} places for {name}, expected 1")
+    path.write_text(page)
 
 
 def table(heads: list[str], rows: list[list[str]]) -> str:

@@ -71,7 +71,7 @@ def test_labels_are_corrected_from_the_warmup_epoch_on():
     output = Output(main, aux=(torch.zeros(1, 3).requires_grad_(), torch.tensor([[0.0, 4.0, 0.0]]).requires_grad_()))
     labels, index = torch.tensor([0]), torch.tensor([0])
     objective = AuxiliaryObjective(1, 3, warmup=20)
-    objective.observe(output, index, 19)
+    objective.observe(output, labels, index, 19)
     assert objective.targets(output, labels, index, 19).labels.item() == 0
     corrected = objective.targets(output, labels, index, 20)
     assert corrected.labels.item() == 1
@@ -104,7 +104,7 @@ def test_options_act():
         with_gamma(AF.confidence(0.6 * output.logits, labels)), rel=1e-5
     )
     own = AuxiliaryObjective(4, 3, 2, momentum=0.0, temperature=1.0, confidence_from="own")
-    own.observe(output, index, 0)
+    own.observe(output, labels, index, 0)
     gammas = torch.stack([AF.confidence(q, labels, 1.0) for q in output.aux])
     torch.testing.assert_close(own.targets(output, labels, index, 0).confidence, gammas)
 

@@ -14,9 +14,9 @@ from PIL import Image
 
 from alasca import InputError
 from alasca.core import Phase, Stream
-from alasca.data import Loader, Samples, apply_noise, balanced_part, load_source
+from alasca.data import Loader, Pool, Reading, Samples, apply_noise, balanced_part, load_source
 from alasca.data.seeds import fold, mix, uniform
-from alasca.data.views import COLOURS, MOVES, cutout, randaugment, shift_and_flip
+from alasca.data.views import COLOURS, MOVES, crop_and_flip, cutout, randaugment
 
 
 def test_splitmix_reference_values():
@@ -45,7 +45,7 @@ def test_shift_and_flip_by_hand():
     picture = torch.arange(1, 10, dtype=torch.uint8).view(1, 1, 3, 3)
     seen = set()
     for seed in range(300):
-        moved = shift_and_flip(picture, 1, True, seed, torch.tensor([0]))[0, 0]
+        moved = crop_and_flip(picture, None, 1, True, seed, torch.tensor([0]))[0, 0]
         seen.add(tuple(moved.flatten().tolist()))
     expected = set()
     padded = np.pad(picture[0, 0].numpy(), 1)
@@ -132,7 +132,7 @@ def samples_of(count: int) -> Samples:
 
 
 def test_what_only_a_wrapper_sees_spreads_over_the_phase():
-    loader = Loader(samples_of(100), torch.arange(100), 10, 0)
+    loader = Loader(samples_of(100), Pool(torch.arange(100)), 10, 0)
     for used, seen in ((60, 36), (20, 80), (96, 4)):
         streams = {"all": Stream(torch.arange(used)), "rest": Stream(torch.arange(used, 100))}
         found = indices(loader, Phase((0,), streams, ("rest",)), "rest")
@@ -146,7 +146,7 @@ def test_what_only_a_wrapper_sees_spreads_over_the_phase():
 
 def test_a_single_sample_is_doubled():
     """BatchNorm needs two rows; a stream of one sample comes as two of it."""
-    loader = Loader(samples_of(20), torch.arange(20), 8, 0)
+    loader = Loader(samples_of(20), Pool(torch.arange(20)), 8, 0)
     phase = Phase((0,), {"one": Stream(torch.tensor([7]), torch.tensor([0.5]))})
     (batch,) = [batches["one"] for batches in loader.batches(phase, (0, 0, 0))]
     assert batch.index.tolist() == [7, 7]
@@ -158,7 +158,7 @@ def indices(loader: Loader, phase: Phase, name: str, start: int = 0, epoch: int 
 
 
 def test_batches_are_full_and_hold_no_sample_twice():
-    loader = Loader(samples_of(50), torch.arange(50), 16, 0)
+    loader = Loader(samples_of(50), Pool(torch.arange(50)), 16, 0)
     phase = Phase((0,), {"all": Stream()})
     assert loader.steps(phase) == 3
     found = indices(loader, phase, "all")
@@ -167,12 +167,12 @@ def test_batches_are_full_and_hold_no_sample_twice():
     assert len(set(flat)) == 48
     assert indices(loader, phase, "all", start=2) == found[2:], "a later start changes nothing"
     assert indices(loader, phase, "all", epoch=1) != found
-    few = Loader(samples_of(5), torch.arange(5), 16, 0)
+    few = Loader(samples_of(5), Pool(torch.arange(5)), 16, 0)
     assert [sorted(batch) for batch in indices(few, phase, "all")] == [[0, 1, 2, 3, 4]]
 
 
 def test_later_streams_start_again_in_a_new_order():
-    loader = Loader(samples_of(48), torch.arange(48), 8, 0)
+    loader = Loader(samples_of(48), Pool(torch.arange(48)), 8, 0)
     weight = torch.linspace(0, 1, 20)
     phase = Phase((0,), {"first": Stream(), "second": Stream(torch.arange(20), weight)})
     second = indices(loader, phase, "second")
@@ -186,7 +186,7 @@ def test_later_streams_start_again_in_a_new_order():
 
 
 def test_partners_have_the_same_label():
-    loader = Loader(samples_of(60), torch.arange(60), 12, 0)
+    loader = Loader(samples_of(60), Pool(torch.arange(60)), 12, 0)
     phase = Phase((0,), {"core": Stream(torch.arange(0, 60, 2)), "partner": Stream(follows="core")})
     for batches in loader.batches(phase, (0, 0, 0)):
         assert torch.equal(batches["partner"].labels, batches["core"].labels)
@@ -213,7 +213,7 @@ def write_folder(root: Path, classes: dict[str, int], size: int = 6) -> Path:
 
 
 def test_folder(tmp_path: Path):
-    source = load_source(f"folder:{write_folder(tmp_path / 'a', {'cat': 3, 'dog': 2})}", 8)
+    source = load_source(f"folder:{write_folder(tmp_path / 'a', {'cat': 3, 'dog': 2})}", Reading(image_size=8))
     assert source.inputs.shape == (5, 3, 8, 8)
     assert source.classes == ("cat", "dog")
     assert source.labels.tolist() == [0, 0, 0, 1, 1]
@@ -221,7 +221,7 @@ def test_folder(tmp_path: Path):
     assert source.flip
     for split in ("train", "test"):
         write_folder(tmp_path / "b" / split, {"cat": 2, "dog": 2})
-    split_source = load_source(f"folder:{tmp_path / 'b'}", 8)
+    split_source = load_source(f"folder:{tmp_path / 'b'}", Reading(image_size=8))
     assert split_source.test_inputs is not None
     assert len(split_source.test_inputs) == 4
 
@@ -279,7 +279,7 @@ def test_wrong_folders_name_the_file(tmp_path: Path):
     whole = (root / "cat" / "0.png").read_bytes()
     (root / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"cat/1\.png can't be read as a picture"):
-        load_source(f"folder:{root}", 8)
+        load_source(f"folder:{root}", Reading(image_size=8))
     (tmp_path / "empty").mkdir()
     for spec, words in (
         (f"folder:{tmp_path / 'none'}", "no such folder"),
@@ -288,12 +288,12 @@ def test_wrong_folders_name_the_file(tmp_path: Path):
         ("npz:", "no such file"),
         ("digist", "did you mean 'digits'"),
         ("digits:3", "takes no argument"),
-        ("zzz", "expected one of digits, npz:FILE, folder:DIR"),
+        ("zzz", "expected one of digits, cifar10, .*folder:DIR"),
     ):
         with pytest.raises(InputError, match=words):
-            load_source(spec, 8)
+            load_source(spec, Reading(image_size=8))
     with pytest.raises(InputError, match="1 class"):
-        load_source(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", 8)
+        load_source(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", Reading(image_size=8))
 
 
 def test_held_out_samples_leave_one_of_every_class():
@@ -309,7 +309,7 @@ def test_file_names_that_are_no_utf8_are_named_in_ascii(tmp_path: Path):
         for k in range(2):
             Image.fromarray(np.full((8, 8, 3), 40 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
     os.rename(tmp_path / "b" / "1.png", os.fsencode(tmp_path / "b") + b"/\xff1.png")
-    source = load_source(f"folder:{tmp_path}", 8)
+    source = load_source(f"folder:{tmp_path}", Reading(image_size=8))
     assert source.ids[-1] == "b/\\xff1.png"
     "".join(source.ids).encode()
 

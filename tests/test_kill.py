@@ -38,7 +38,9 @@ def outcome(run: Path) -> dict[str, object]:
     tensors, values = checkpoint.load(run / "checkpoint")
     for record in values["history"]:
         record.pop("seconds")
+        record.pop("waited")
     values.pop("seconds")
+    values.pop("waited")
     names = ("model.safetensors", "samples.csv", "labels.safetensors", "pictures.safetensors")
     return {name: (run / name).read_bytes() for name in names} | {"tensors": tensors, "values": values}
 

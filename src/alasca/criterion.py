@@ -22,7 +22,7 @@ from alasca.functional.targets import (
     ramped_confidence,
 )
 from alasca.heads.survey import main_logits
-from alasca.stores import SampleStore
+from alasca.stores import SampleStore, Shadow, make_store
 
 Momentum = float | tuple[float, float, float]
 Ramp = tuple[str, float, float, float] | None
@@ -54,6 +54,8 @@ class AuxiliaryObjective(nn.Module):
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``.
         confidence_from: ``"main"``, ``"own"`` (each sub-classifier's own averaged logits), or a number from 0 to 1:
             uniform label smoothing, with one confidence for every sample.
+        store: ``"float32"``, ``"float16"``, or ``"compact"``: 58 bytes a sample (see `alasca.stores.CompactStore`).
+        store_dir: folder of a file that holds the averages, mapped into memory; None: in memory.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class AuxiliaryObjective(nn.Module):
         agreement: str = "deepest",
         ramp: Ramp = None,
         confidence_from: str | float = "main",
+        store: str = "float32",
+        store_dir: str | None = None,
     ) -> None:
         super().__init__()
         check_objective(momentum, temperature, warmup, off_target, agreement, ramp, confidence_from)
@@ -80,16 +84,21 @@ class AuxiliaryObjective(nn.Module):
         self.ramp = ramp
         self.confidence_from = confidence_from
         count = num_heads if confidence_from == "own" else 1
-        self.stores = nn.ModuleList(SampleStore(num_samples, num_classes) for _ in range(count))
+        self.stores = nn.ModuleList(
+            make_store(store, num_samples, num_classes, temperature, store_dir) for _ in range(count)
+        )
+        self.shadows = nn.ModuleList(Shadow(num_samples, num_classes) for _ in self.stores if store != "float32")
 
-    def observe(self, output: Output, index: Tensor, epoch: int) -> None:
+    def observe(self, output: Output, labels: Tensor, index: Tensor, epoch: int) -> None:
         """Average this visit's logits into the store. Comes before `targets` of the same visit."""
         momentum = self.momentum
         if isinstance(momentum, tuple):
             momentum = linear_ramp(*momentum, epoch)
         sources = output.aux if self.confidence_from == "own" else (output.logits,)
-        for store, logits in zip(self._stores(), sources, strict=True):
-            store.update(index, logits, momentum)
+        for store, logits in zip(self.all_stores(), sources, strict=True):
+            store.update(index, logits, momentum, labels)
+        for shadow, logits in zip(self.all_shadows(), sources, strict=False):  # none, or one a store
+            shadow.update(index, logits.detach(), momentum)
 
     def targets(self, output: Output, labels: Tensor, index: Tensor, epoch: int) -> Targets:
         """Labels, corrected where classifiers agree after warm-up, and the confidence in them. No gradient."""
@@ -97,7 +106,7 @@ class AuxiliaryObjective(nn.Module):
             if self.warmup is not None and epoch >= self.warmup:
                 labels = agreed_labels(labels, output.logits, output.aux, self.agreement)
             if isinstance(self.confidence_from, str):
-                gammas = [confidence(store.read(index), labels, self.temperature) for store in self._stores()]
+                gammas = [confidence(store.read(index), labels, self.temperature) for store in self.all_stores()]
                 gamma = gammas[0] if self.confidence_from == "main" else torch.stack(gammas)
             else:
                 gamma = torch.full(labels.shape, float(self.confidence_from), device=labels.device)
@@ -108,7 +117,22 @@ class AuxiliaryObjective(nn.Module):
         gamma = targets.confidence.to(aux[0].dtype)
         return smoothed_cross_entropy(torch.stack(aux), targets.labels, gamma, self.off_target).sum(0)
 
-    def _stores(self) -> list[SampleStore]:
+    def errors(self, labels: Tensor) -> Tensor | None:
+        """How far confidences are from those of a float32 store, for about a thousand samples; None where it is one.
+
+        Args:
+            labels: given labels of the training set ``[N]``.
+        """
+        pairs = zip(self.all_shadows(), self.all_stores(), strict=False)
+        found = [shadow.errors(store, labels, self.temperature) for shadow, store in pairs]
+        return torch.cat(found) if found else None
+
+    def all_shadows(self) -> list[Shadow]:
+        """Exact averages of a few samples, one for each store that is not exact itself."""
+        return [shadow for shadow in self.shadows if isinstance(shadow, Shadow)]
+
+    def all_stores(self) -> list[SampleStore]:
+        """The averaged logits: one store, or one for each sub-classifier."""
         return [store for store in self.stores if isinstance(store, SampleStore)]
 
 
@@ -160,6 +184,8 @@ class AlascaLoss(nn.Module):
         off_target: ``"uniform"`` spreads ``1 - gamma`` over all classes, ``"others"`` over all but the label.
         agreement: ``"deepest"`` or ``"all"`` sub-classifiers must agree with the main one to correct a label.
         ramp: None, ``("mix", start, end, epochs)`` or ``("cap", start, end, epochs)``, a schedule of confidence.
+        store: ``"float32"``, ``"float16"``, or ``"compact"``: 58 bytes a sample from 16 classes up.
+        store_dir: folder of a file that holds the averages, mapped into memory; None: in memory.
 
     Raises:
         ValueError: an option out of range; labels or index out of range at the first call.
@@ -182,6 +208,8 @@ class AlascaLoss(nn.Module):
         off_target: str = "uniform",
         agreement: str = "deepest",
         ramp: Ramp = None,
+        store: str = "float32",
+        store_dir: str | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -195,7 +223,7 @@ class AlascaLoss(nn.Module):
         self._stateful = {"index", "epoch"} <= inspect.signature(call).parameters.keys()
         self.objective = AuxiliaryObjective(
             num_samples, num_classes, momentum=momentum, temperature=temperature, warmup=warmup,
-            off_target=off_target, agreement=agreement, ramp=ramp,
+            off_target=off_target, agreement=agreement, ramp=ramp, store=store, store_dir=store_dir,
         )  # fmt: skip
         self._checked = False
 
@@ -218,7 +246,7 @@ class AlascaLoss(nn.Module):
         if not self._checked:
             self._check(logits, labels, index)
         index = index.to(logits.device, torch.int64)
-        self.objective.observe(output, index, epoch)
+        self.objective.observe(output, labels, index, epoch)
         targets = self.objective.targets(output, labels, index, epoch)
         auxiliary = self.objective.loss(output.aux, targets).mean()
         return self._base(logits, labels, index, epoch) + self.aux_weight * auxiliary

@@ -1,8 +1,9 @@
 """A run is a folder. Records are the per-sample arrays that audits and reports read, whatever they come from.
 
 ``run.json`` (settings, versions, digests), ``metrics.jsonl`` (a line an epoch), ``checkpoint/`` (the last two),
-``labels.safetensors`` (given labels), and at the end ``model.safetensors``, ``samples.csv``, ``pictures.safetensors``
-(the most suspicious ones) and ``done.json``.
+``labels.safetensors`` (given labels, transition counts), ``words.json`` (vocabulary of texts), and at the end
+``model.safetensors``, ``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and
+``done.json``.
 """
 
 from __future__ import annotations
@@ -71,9 +72,23 @@ class RunFolder:
         """run.json."""
         return expect_dict(self.path / "run.json")
 
-    def write_labels(self, labels: Tensor) -> None:
-        """Keep the given labels."""
-        write_tensors(self.path / "labels.safetensors", {"given": labels})
+    def write_labels(self, labels: Tensor, transitions: Tensor | None = None) -> None:
+        """Keep the given labels and, where the truth is known, how many of true class i are labelled j ``[K, K]``."""
+        known = {} if transitions is None else {"transitions": transitions}
+        write_tensors(self.path / "labels.safetensors", {"given": labels, **known})
+
+    def write_words(self, words: tuple[str, ...]) -> None:
+        """Keep the vocabulary of texts: word k is token k + 2."""
+        write_json(self.path / "words.json", list(words))
+
+    def write_excerpts(self, texts: dict[int, str]) -> None:
+        """Keep the beginnings of some texts, by row of samples.csv."""
+        write_json(self.path / "excerpts.json", {str(row): text for row, text in texts.items()})
+
+    def excerpts(self) -> dict[int, str]:
+        """Beginnings of texts by row of samples.csv; empty where the run kept none."""
+        path = self.path / "excerpts.json"
+        return {int(row): str(text) for row, text in expect_dict(path).items()} if path.is_file() else {}
 
     def labels(self) -> Tensor:
         """The given labels that the run trains on."""

@@ -201,11 +201,15 @@ def confidences(records: Records) -> str:
 
 def suspects(run: RunFolder, records: Records) -> str:
     """The most suspicious samples: as pictures where the run kept them, else as a list."""
-    pictures = run.pictures()
+    pictures, excerpts = run.pictures(), run.excerpts()
     ranking = records.ranking()
     if not pictures:
-        rows = "".join(f"<tr><td>{escape(records.ids[k])}</td>{labels_of(records, k)}</tr>" for k in ranking[:24])
-        head = "<tr><th>sample</th><th>given</th><th>suggested</th><th>quality</th></tr>"
+        shown_as = {k: f"<td>{escape(records.ids[k])}</td>" for k in ranking[:24].tolist()}
+        if excerpts:
+            shown_as = {k: f"{cell}<td>{escape(excerpts.get(k, ''))}</td>" for k, cell in shown_as.items()}
+        rows = "".join(f"<tr>{cells}{labels_of(records, k)}</tr>" for k, cells in shown_as.items())
+        text_head = "<th>text</th>" if excerpts else ""
+        head = f"<tr><th>sample</th>{text_head}<th>given</th><th>suggested</th><th>quality</th></tr>"
         return f'<div class="scroll"><table class="results">{head}{rows}</table></div>'
     shown = [k for k in ranking.tolist() if k in pictures][:36]
     figures = "".join(f"<figure>{image(pictures[k], records.ids[k])}{caption(records, k)}</figure>" for k in shown)

@@ -8,11 +8,12 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Parameter
 from cyclopts.config import Toml
 
-from alasca.cli.arguments import config_file, new_folder, parse_options
+from alasca.cli.arguments import config_file, new_folder
 from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
+from alasca.cli.options import DataOptions, FileOptions, MethodOptions, RunOptions, TrainingOptions, settings_of
 
 app = App(
     name="alasca",
@@ -20,11 +21,6 @@ app = App(
     help_format="plaintext",
     version=lambda: __import__("alasca").__version__,
 )
-
-DATA = Group("Data", sort_key=1)
-METHOD = Group("Method", sort_key=2)
-TRAINING = Group("Training", sort_key=3)
-RUN = Group("Run", sort_key=4)
 
 
 @app.command
@@ -79,72 +75,21 @@ def demo(
 @app.command
 def train(
     *,
-    data: Annotated[str, Parameter(group=DATA, help="digits, npz:FILE or folder:DIR; see alasca list.")] = "digits",
-    noise: Annotated[str, Parameter(group=DATA, help="Wrong labels to make: symmetric:R, ...")] = "none",
-    limit: Annotated[int | None, Parameter(group=DATA, help="At most so many samples, class-balanced.")] = None,
-    val_fraction: Annotated[
-        float | None,
-        Parameter(group=DATA, help="Share held out. Default: 0.1 without a test set or for noisy-val, else 0."),
-    ] = None,
-    image_size: Annotated[int, Parameter(group=DATA, help="Side to which a folder's pictures are resized.")] = 32,
-    shift: Annotated[int | None, Parameter(group=DATA, help="Pixels that training shifts pictures by.")] = None,
-    flip: Annotated[bool | None, Parameter(group=DATA, help="Whether training mirrors pictures.")] = None,
-    method: Annotated[str, Parameter(group=METHOD, help="Method for the main classifier; see alasca list.")] = "ce",
-    alasca: Annotated[bool, Parameter(group=METHOD, help="Wrap the method in ALASCA.")] = True,
-    set_: Annotated[
-        list[str] | None,
-        Parameter(
-            name="--set", group=METHOD, help="Option name=value; the wrapper's as alasca.name=value. Repeatable."
-        ),
-    ] = None,
-    preset: Annotated[str | None, Parameter(group=METHOD, help="Options; see alasca list --verbose.")] = None,
-    network: Annotated[
-        str, Parameter(group=METHOD, help="auto, small-resnet, mlp, or package.module:callable of your own.")
-    ] = "auto",
-    epochs: Annotated[int, Parameter(group=TRAINING, help="Passes over the data.")] = 60,
-    batch_size: Annotated[int, Parameter(group=TRAINING, help="Samples a step, over all processes.")] = 64,
-    optimizer: Annotated[str, Parameter(group=TRAINING, help="sgd or adamw.")] = "sgd",
-    lr: Annotated[float, Parameter(group=TRAINING, help="Initial learning rate.")] = 0.05,
-    momentum: Annotated[float, Parameter(group=TRAINING, help="Of SGD.")] = 0.9,
-    weight_decay: Annotated[float, Parameter(group=TRAINING, help="L2 for SGD, decoupled for AdamW.")] = 5e-4,
-    schedule: Annotated[str, Parameter(group=TRAINING, help="cosine, step or constant.")] = "cosine",
-    milestones: Annotated[tuple[int, ...], Parameter(group=TRAINING, help="Epochs at which step divides.")] = (40, 80),
-    lr_decay: Annotated[float, Parameter(group=TRAINING, help="What step multiplies by.")] = 0.01,
-    clip: Annotated[float | None, Parameter(group=TRAINING, help="Largest gradient norm of a network.")] = None,
-    accumulate: Annotated[int, Parameter(group=TRAINING, help="Micro-batches an optimiser step.")] = 1,
-    precision: Annotated[str, Parameter(group=TRAINING, help="float32, bf16 or fp16.")] = "float32",
-    select: Annotated[
-        str | None, Parameter(group=TRAINING, help="Epoch: last or noisy-val; else the method's.")
-    ] = None,
-    seed: Annotated[int, Parameter(group=RUN, help="Of everything random.")] = 0,
-    device: Annotated[str, Parameter(group=RUN, help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    threads: Annotated[int | None, Parameter(group=RUN, help="CPU threads.")] = None,
-    deterministic: Annotated[bool, Parameter(group=RUN, help="Exact resume on CUDA too, slower.", negative="")] = False,
-    checkpoint_seconds: Annotated[float, Parameter(group=RUN, help="Least time between checkpoints.")] = 30.0,
-    out: Annotated[Path | None, Parameter(group=RUN, help="New run folder. Default: runs/train-DATE.")] = None,
-    config: Annotated[
-        Path | None, Parameter(group=RUN, help="TOML file with these settings; the command line wins.")
-    ] = None,
+    data: DataOptions = DataOptions(),  # noqa: B008  # frozen
+    files: FileOptions = FileOptions(),  # noqa: B008
+    method: MethodOptions = MethodOptions(),  # noqa: B008
+    training: TrainingOptions = TrainingOptions(),  # noqa: B008
+    run: RunOptions = RunOptions(),  # noqa: B008
 ) -> int:
     """Train on data whose labels are partly wrong.
 
     Example: alasca train --data folder:PHOTOS --epochs 100 --out runs/photos
     """
-    from alasca.engine import Progress, Training
-    from alasca.experiment import Settings
-    from alasca.experiment import train as run_training
-
-    settings = Settings(
-        data, noise, method, alasca, parse_options(set_ or []), preset, network, val_fraction, limit, image_size, shift,
-        flip, threads,
-        Training(
-            epochs, batch_size, optimizer, lr, momentum, weight_decay, schedule, milestones, lr_decay, clip, accumulate,
-            precision, select=select, seed=seed, device=device, deterministic=deterministic,
-            checkpoint_seconds=checkpoint_seconds,
-        ),
-    )  # fmt: skip
-    folder = out or new_folder("train")
+    settings = settings_of(data, files, method, training, run)
+    folder = run.out or new_folder("train")
     from alasca.cli.outcome import carry_out
+    from alasca.engine import Progress
+    from alasca.experiment import train as run_training
 
     return carry_out(folder, lambda: run_training(settings, folder, Progress.for_terminal()))
 
@@ -210,7 +155,7 @@ def list_(
     from alasca.data import NOISES, SOURCES
     from alasca.methods import WRAPPER as wrapper
     from alasca.methods import list_methods, load, method_class, option_names
-    from alasca.networks import NETWORKS
+    from alasca.networks import NETWORKS, OTHERS
 
     def block(title: str, rows: dict[str, str]) -> None:
         print(title)
@@ -227,13 +172,11 @@ def list_(
         block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper))})
         print(f"  {'':<24}options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}")
     if what in ("all", "data"):
-        from alasca.data.sources import FORMS
-
-        block("Data (--data)", {FORMS[name]: summary(source) for name, source in SOURCES.items()})
+        block("Data (--data)", {form.written: summary(form.read) for form in SOURCES.values()})
         block("Label noise (--noise)", NOISES)
     if what in ("all", "networks"):
         networks = {name: summary(make) for name, make in NETWORKS.items()}
-        block("Networks (--network)", {**networks, "package.module:callable": "your own, called with num_classes=K"})
+        block("Networks (--network)", networks | OTHERS)
     return ENDED
 
 

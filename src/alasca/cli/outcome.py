@@ -41,7 +41,9 @@ def ended_early(folder: Path, end: Stopped | Diverged) -> int:
 
 def tell(run: RunFolder) -> None:
     """The final figures of a run, and the next command."""
-    done = run.done()
+    done, described = run.done(), run.settings()
+    for note in described.get("notes", ()):
+        print(f"note: {note}")
     names = {
         "test_accuracy_last": "test accuracy, last epoch",
         "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
@@ -50,7 +52,12 @@ def tell(run: RunFolder) -> None:
     for key, text in names.items():
         if key in done:
             print(f"{text}: {done[key]:.1f}%")
-    samples = run.settings()["train_samples"]
+    if described.get("reads_files"):
+        print(f"time that training waited for files: {done['waited']:.1f}%")
+    if "store_error_p99" in done:
+        mean, most = done["store_error_mean"], done["store_error_p99"]
+        print(f"error of the store's confidence: mean {mean:.4f}, 99% of samples below {most:.4f}")
+    samples = described["train_samples"]
     print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
     print(f"Next: alasca report {run.path}")
 

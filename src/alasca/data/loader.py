@@ -2,42 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from alasca.core import Batch, Phase, Stream
+from alasca.data.pool import Pool
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold, generator, uniform
 from alasca.distributed import share, world
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """What one stream brings in one step, before it is read: positions, weights ``[B]``, the seed of its views."""
+
+    index: Tensor
+    weight: Tensor
+    seed: int
+
+
 class Loader:
-    """Batches of a training set in memory, on the training device.
+    """Batches of a training set, on the training device.
 
     The first stream of a phase sets the number of steps; the others start again with a new order when they run
     out, but streams that only a wrapper sees spread over the phase. Every batch is full: ``floor(n / B)`` a pass, the
     remainder rests this epoch; fewer than B samples make one batch, repeated where that is not two rows a process.
-    Under torchrun each process takes its own rows of every batch.
+    Under torchrun each process takes its own rows of every batch. Which samples a step brings is known before they
+    are needed, so that those in files are read ahead.
 
     Args:
         samples: the training set.
-        pool: positions that a stream without an index draws from ``[M]``.
+        pool: what a stream without an index draws from.
         batch_size: B, over all processes.
         seed: the run's.
     """
 
-    def __init__(self, samples: Samples, pool: Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, samples: Samples, pool: Pool, batch_size: int, seed: int) -> None:
         self.samples = samples
-        self.pool = pool.cpu()
+        self.pool = pool
         self.batch_size = batch_size
         self.seed = seed
 
     def steps(self, phase: Phase) -> int:
         """Steps of a phase."""
-        return self._passes(next(iter(phase.streams.values())))[1]
+        stream = next(iter(phase.streams.values()))
+        return self._passes(self.pool_size if stream.index is None else len(stream.index), stream.batch)[1]
 
     def batches(self, phase: Phase, where: tuple[int, int, int], start: int = 0) -> Iterator[dict[str, Batch]]:
         """Batches of each stream, from step `start` on.
@@ -47,61 +61,102 @@ class Loader:
             where: (stage, epoch, number of the phase in its epoch).
             start: steps to leave out; the rest is as it would have been.
         """
+        planned, coming = itertools.tee(self._planned(phase, where, start))
+        read = self.samples.read(torch.cat([chosen.index for chosen in step.values()]) for step in coming)
+        for step, values in zip(planned, read, strict=True):
+            parts = torch.split(values, [len(chosen.index) for chosen in step.values()])
+            yield {
+                name: self._batch(phase.streams[name].views, chosen, part)
+                for (name, chosen), part in zip(step.items(), parts, strict=True)
+            }
+
+    def _planned(self, phase: Phase, where: tuple[int, int, int], start: int) -> Iterator[dict[str, Chosen]]:
+        """What each step brings."""
         orders: dict[tuple[str, int], Tensor] = {}
         total = self.steps(phase)
-        streams = {name: self._held(stream) for name, stream in phase.streams.items()}
-        streams |= {name: self._spread(streams[name], total) for name in phase.observe}
+        streams = {name: self._held(stream, where) for name, stream in phase.streams.items()}
+        streams |= {name: spread(streams[name], total) for name in phase.observe}
+        partners = {name: Partners(held(s), self.labels) for name, s in streams.items() if s.follows is not None}
         for step in range(start, total):
-            found: dict[str, Batch] = {}
+            found: dict[str, Chosen] = {}
             for name, stream in streams.items():
-                size, steps = self._passes(stream)
+                size, steps = self._passes(len(held(stream)), stream.batch)
                 turn, place = divmod(step, steps)
                 seed = fold(self.seed, *where, name, stream.draw, turn)
+                if stream.follows is not None:
+                    index = partners[name].of(found[stream.follows].index, fold(seed, "partner"))
+                    found[name] = Chosen(index, torch.ones(len(index)), seed)
+                    continue
                 if (name, turn) not in orders:
                     orders = {key: order for key, order in orders.items() if key[0] != name}
-                    order = torch.randperm(len(self._index(stream)), generator=generator(seed, "order"))
+                    order = torch.randperm(len(held(stream)), generator=generator(seed, "order"))
                     orders[name, turn] = order.repeat(-(-size // len(order)))
                 rows = orders[name, turn][place * size : (place + 1) * size][share(size)]
-                found[name] = self._batch(stream, rows, seed, found)
+                weight = torch.ones(len(rows)) if stream.weight is None else stream.weight[rows]
+                found[name] = Chosen(held(stream)[rows], weight, seed)
             yield found
 
-    def _held(self, stream: Stream) -> Stream:
+    def _held(self, stream: Stream, where: tuple[int, int, int]) -> Stream:
         """The same stream with its index and weights where orders are drawn, so that no step waits for a device."""
-        weight = None if stream.weight is None else stream.weight.cpu()
-        return replace(stream, index=self._index(stream).cpu(), weight=weight)
+        index = self.pool.draw(where[0], where[1], stream.draw) if stream.index is None else stream.index.cpu()
+        return replace(stream, index=index, weight=None if stream.weight is None else stream.weight.cpu())
 
-    def _spread(self, stream: Stream, steps: int) -> Stream:
-        """The same stream in batches that bring each of its samples once in so many steps."""
-        size = len(self._index(stream)) // steps
-        return replace(stream, batch=max(size - size % world()[1], 2 * world()[1]))
-
-    def _index(self, stream: Stream) -> Tensor:
-        return self.pool if stream.index is None else stream.index
-
-    def _passes(self, stream: Stream) -> tuple[int, int]:
-        """Batch size and steps of one pass over a stream."""
-        count, size = len(self._index(stream)), stream.batch or self.batch_size
+    def _passes(self, count: int, batch: int | None) -> tuple[int, int]:
+        """Batch size and steps of one pass over so many samples."""
+        size = batch or self.batch_size
         if not count:
             raise ValueError("a stream without samples: a method's plan must leave it out")
         if count >= size:
             return size, count // size
         return max(count - count % world()[1], min(2 * world()[1], size)), 1
 
-    def _batch(self, stream: Stream, rows: Tensor, seed: int, found: dict[str, Batch]) -> Batch:
+    def _batch(self, names: tuple[str, ...], chosen: Chosen, values: Tensor) -> Batch:
         device = self.samples.labels.device
-        index = self._index(stream)[rows].to(device)
-        weight = torch.ones(len(rows)) if stream.weight is None else stream.weight[rows]
-        if stream.follows is not None:
-            index = self._partners(self._index(stream).to(device), found[stream.follows], fold(seed, "partner"))
-            weight = torch.ones(len(index))
+        index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
+        if lost := self.samples.lost:
+            weight = weight * torch.tensor([k not in lost for k in chosen.index.tolist()], device=device)
         views = tuple(
-            self.samples.view(name, index, fold(seed, "view", place)) for place, name in enumerate(stream.views)
+            self.samples.view_of(values, name, index, fold(chosen.seed, "view", place))
+            for place, name in enumerate(names)
         )
-        return Batch(views, self.samples.labels[index], index, weight.to(device, torch.float32))
+        return Batch(views, self.samples.labels[index], index, weight)
 
-    def _partners(self, pool: Tensor, batch: Batch, seed: int) -> Tensor:
-        """For each row a random sample of the pool with the same given label; itself where there is none."""
-        same = self.samples.labels[pool] == batch.labels[:, None]
-        chosen = (uniform(seed, batch.index, 1)[:, 0] * same.sum(1)).long()
-        position = (same.cumsum(1) > chosen[:, None]).int().argmax(1)
-        return torch.where(same.any(1), pool[position], batch.index)
+    @cached_property
+    def labels(self) -> Tensor:
+        """Given labels where orders are drawn."""
+        return self.samples.labels.cpu()
+
+    @cached_property
+    def pool_size(self) -> int:
+        """Samples of an epoch: the same in each."""
+        return len(self.pool.draw(0, 0))
+
+
+class Partners:
+    """For any sample a random one of a pool with the same given label."""
+
+    def __init__(self, pool: Tensor, labels: Tensor) -> None:
+        self.labels = labels
+        ordered, order = labels[pool].sort(stable=True)
+        self.members = pool[order]
+        self.counts = ordered.bincount(minlength=int(labels.max()) + 1)
+        self.starts = self.counts.cumsum(0) - self.counts
+
+    def of(self, index: Tensor, seed: int) -> Tensor:
+        """A partner of each sample at `index` ``[B]``; itself where the pool has none of its class."""
+        label = self.labels[index]
+        count = self.counts[label]
+        chosen = self.starts[label] + (uniform(seed, index, 1)[:, 0] * count).long()
+        return torch.where(count > 0, self.members[chosen.clamp(max=len(self.members) - 1)], index)
+
+
+def held(stream: Stream) -> Tensor:
+    """The index of a stream that has one."""
+    assert stream.index is not None
+    return stream.index
+
+
+def spread(stream: Stream, steps: int) -> Stream:
+    """The same stream in batches that bring each of its samples once in so many steps."""
+    size = len(held(stream)) // steps
+    return replace(stream, batch=max(size - size % world()[1], 2 * world()[1]))

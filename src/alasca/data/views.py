@@ -18,29 +18,41 @@ from alasca.data.seeds import fold, uniform
 VIEWS = ("plain", "weak", "strong")
 
 
-def shift_and_flip(pictures: Tensor, shift: int, flip: bool, seed: int, index: Tensor) -> Tensor:
-    """A random crop of the picture padded by `shift` zeros (0 to 2 shift steps each way) and a mirror image, 1 in 2.
+def crop_and_flip(pictures: Tensor, crop: int | None, shift: int, flip: bool, seed: int, index: Tensor) -> Tensor:
+    """A random crop of the picture padded by `shift` zeros, and a mirror image, 1 in 2.
 
     Args:
         pictures: ``[B, C, H, W]``, any type.
+        crop: side of the crop in pixels; None: the picture's own size, so that it moves up to `shift` steps each way.
         shift: pixels of padding.
         flip: whether to mirror left and right.
         seed: of the draws.
         index: ``[B]``, whose draws they are.
     """
-    if not shift and not flip:
+    if not shift and not flip and crop is None:
         return pictures
     size, channels, height, width = pictures.shape
+    tall, wide = (height, width) if crop is None else (crop, crop)
     draws = uniform(seed, index, 3)
-    offset = (draws[:, :2] * (2 * shift + 1)).long()
-    rows = torch.arange(height, device=pictures.device) + offset[:, :1]
-    columns = torch.arange(width, device=pictures.device).expand(size, width)
+    top, left = (
+        (draws[:, k : k + 1] * (room + 2 * shift + 1)).long() for k, room in ((0, height - tall), (1, width - wide))
+    )
+    rows = torch.arange(tall, device=pictures.device) + top
+    columns = torch.arange(wide, device=pictures.device).expand(size, wide)
     if flip:
-        columns = torch.where(draws[:, 2:] < 0.5, width - 1 - columns, columns)
-    columns = columns + offset[:, 1:]
+        columns = torch.where(draws[:, 2:] < 0.5, wide - 1 - columns, columns)
+    columns = columns + left
     padded = F.pad(pictures, (shift,) * 4).flatten(2)
     flat = (rows[:, :, None] * (width + 2 * shift) + columns[:, None, :]).flatten(1)
-    return padded.gather(2, flat[:, None].expand(size, channels, -1)).view(pictures.shape)
+    return padded.gather(2, flat[:, None].expand(size, channels, -1)).view(size, channels, tall, wide)
+
+
+def centre_crop(pictures: Tensor, crop: int | None) -> Tensor:
+    """The middle square of side `crop`; all of the picture where it is None."""
+    if crop is None:
+        return pictures
+    top, left = (pictures.shape[2] - crop) // 2, (pictures.shape[3] - crop) // 2
+    return pictures[:, :, top : top + crop, left : left + crop]
 
 
 def cutout(pictures: Tensor, length: int, seed: int, index: Tensor) -> Tensor:

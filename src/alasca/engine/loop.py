@@ -16,10 +16,9 @@ from alasca import checkpoint
 from alasca.core import Batch, Clock, Method, Phase, Stage, Stream, backbone, network
 from alasca.data.loader import Loader
 from alasca.data.seeds import fold
-from alasca.data.splits import balanced_part
-from alasca.distributed import any_rank, barrier, broadcast_buffers, from_first, sum_over_ranks, world
+from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
 from alasca.engine.metrics import add_step, means, selection_quality, training_accuracies
-from alasca.engine.probe import SampleProbe, accuracy
+from alasca.engine.probe import SampleProbe, held_accuracies, parts
 from alasca.engine.progress import Progress
 from alasca.engine.settings import PRECISIONS, Training, make_optimizer, resolve_device
 from alasca.engine.setup import Data, attach_networks, check_data, seed_generators
@@ -30,8 +29,8 @@ from alasca.engine.state import (
     Trained,
     best_networks,
     load_networks,
-    network_tensors,
     pack,
+    timed,
     unpack,
 )
 from alasca.engine.stopping import Diverged, FiniteWatch, Stopped, StopRequest, stop_on_signals
@@ -131,6 +130,8 @@ class Trainer:
 
     def _epoch(self, stage: Stage, stop: StopRequest) -> None:
         where, state = self.state.position, self.state
+        if self.loader.pool.size is not None:
+            self._look()
         if state.phases is None:
             self._seed("plan")
             state.phases = self.method.plan(self.nets, self.probe, self._clock(stage, self._pass_steps()))
@@ -149,7 +150,8 @@ class Trainer:
         broadcast_buffers(self.nets)
         last = steps[where.phase]
         begun = time.monotonic()
-        for batches in self.loader.batches(phase, (where.stage, where.epoch, where.phase), where.step):
+        coming = self.loader.batches(phase, (where.stage, where.epoch, where.phase), where.step)
+        for batches in timed(coming, self.state):
             due = (where.step + 1) % each == 0 or where.step + 1 == last
             clock = clock._replace(step=where.optimizer_step)
             factor = self.training.lr_factor(clock, sum(updates[: where.phase]) + where.step // each)
@@ -236,16 +238,11 @@ class Trainer:
         record |= means(state.sums)
         record |= training_accuracies(self.trace, self.data)
         record |= selection_quality(self.method.selected(), self.probe.index, self.data)
-        if self.data.val is not None:
-            record["val_accuracy"] = from_first(accuracy(self.method, self.nets, self.data.val), self.device)
-        if self.data.test is not None:
-            record["test_accuracy"] = accuracy(self.method, self.nets, self.data.test)
-        record["seconds"] = state.seconds
-        state.sums, state.seconds = {}, 0.0
-        keeps = self.select == "noisy-val" or self.method.uses_best
-        if keeps and record.get("val_accuracy", -1.0) > state.best_accuracy:
-            state.best_accuracy, state.best_epoch = record["val_accuracy"], record["epoch"]
-            state.best = {name: value.detach().cpu().clone() for name, value in network_tensors(self.nets).items()}
+        record |= held_accuracies(self.method, self.nets, self.data, self.device)
+        record |= {"seconds": state.seconds, "waited": 100 * state.waited / max(state.seconds, 1e-9)}
+        state.sums, state.seconds, state.waited = {}, 0.0, 0.0
+        if self.select == "noisy-val" or self.method.uses_best:
+            state.keep_best(record, self.nets)
         state.history.append(record)
         if self.run is not None and world()[0] == 0:
             self.run.append_history(record)
@@ -254,15 +251,10 @@ class Trainer:
     def _enter(self, stage: Stage, restored: tuple[dict[str, Tensor], dict[str, Any]] | None) -> None:
         """Make what a stage trains with: pool, networks, stores, optimiser; then put a checkpoint's state in."""
         where, training, data = self.state.position, self.training, self.data
-        everything = torch.arange(len(data.train))
-        pool, rest = everything, None
-        if stage.part is not None:
-            labels = data.train.labels.cpu()
-            pool = balanced_part(labels, round(stage.part * len(labels)), fold(training.seed, where.stage))
-            rest = SampleProbe(data.train, everything[~torch.isin(everything, pool)])
-        holdout = None if data.val is None else SampleProbe(data.val, torch.arange(len(data.val)))
-        self.probe = SampleProbe(data.train, pool, rest, holdout, lambda: best_networks(self.nets, self.state.best))
+        pool, self.rest = parts(data, stage.part, training.seed, where.stage)
+        self.holdout = None if data.val is None else SampleProbe(data.val, torch.arange(len(data.val)))
         self.loader = Loader(data.train, pool, training.batch_size, training.seed)
+        self._look()
         if where.stage == 0 or stage.fresh or not hasattr(self, "nets"):
             self._make_networks()
             if restored is None:  # what earlier networks reached is no measure for fresh ones
@@ -273,6 +265,14 @@ class Trainer:
             self._trained().load(tensors, values["scaler"])
         for net in self.nets:
             net.train()
+
+    def _look(self) -> None:
+        """A probe over the epoch's pool."""
+        where = self.state.position
+        index = self.loader.pool.draw(where.stage, where.epoch)
+        self.probe = SampleProbe(
+            self.data.train, index, self.rest, self.holdout, lambda: best_networks(self.nets, self.state.best)
+        )
 
     def _make_networks(self) -> None:
         """Order: attach, device and memory format, begin, DDP, optimiser."""

@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import Batch, Method, Output, network
+from alasca.data.pool import Pool
 from alasca.data.samples import Samples
-from alasca.distributed import sum_over_ranks, world
+from alasca.data.seeds import fold
+from alasca.data.splits import balanced_part
+from alasca.distributed import from_first, sum_over_ranks, world
+from alasca.engine.setup import Data
 
 BATCH = 512
 
@@ -77,7 +81,7 @@ class SampleProbe:
                 found = value.new_zeros((len(self.index), *value.shape[1:]))
             found[start : start + len(value)] = value
         if found is None:  # no sample for this process: only the shape of a value is needed
-            value = self._value(net, fn, self.index[:1])
+            value = self._first(net, fn)
             found = value.new_zeros((len(self.index), *value.shape[1:]))
         return sum_over_ranks(found)
 
@@ -86,33 +90,48 @@ class SampleProbe:
         total: Tensor | None = None
         for _, value in self._each(net, fn):
             total = value.clone() if total is None else total.add_(value)
-        return sum_over_ranks(0 * self._value(net, fn, self.index[:1]) if total is None else total)
+        return sum_over_ranks(0 * self._first(net, fn) if total is None else total)
 
     def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
         """This process's batches: the position of the first row and the value."""
         rank, size = world()
         each = min(BATCH, max(1, len(self.index) // size))
-        for start in range(rank * each, len(self.index), size * each):
-            yield start, self._value(net, fn, self.index[start : start + each])
+        starts = range(rank * each, len(self.index), size * each)
+        batches = [self.index[start : start + each] for start in starts]
+        for start, rows, inputs in zip(starts, batches, self.samples.read(batches), strict=True):
+            yield start, self._value(net, fn, rows, inputs)
 
-    def _value(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor], rows: Tensor) -> Tensor:
+    def _first(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+        """The value of one sample."""
+        rows = self.index[:1]
+        return self._value(net, fn, rows, self.samples.inputs[rows])
+
+    def _value(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor], rows: Tensor, inputs: Tensor) -> Tensor:
         plain = network(net)
-        inputs = self.samples.view("plain", rows)
-        batch = Batch((inputs,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
+        view = self.samples.view_of(inputs, "plain", rows)
+        batch = Batch((view,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
         with evaluating([plain]):
-            return fn(plain(inputs), batch)
+            return fn(plain(view), batch)
+
+
+def parts(data: Data, share: float | None, seed: int, stage: int) -> tuple[Pool, SampleProbe | None]:
+    """What a stage's epochs draw from, and a probe of what a partial stage leaves out."""
+    pool = data.pool(seed)
+    if share is None:
+        return pool, None
+    labels = data.train.labels.cpu()
+    part = balanced_part(labels, round(share * len(labels)), fold(seed, stage))
+    return pool.part(part), SampleProbe(data.train, pool.index[~torch.isin(pool.index, part)])
 
 
 def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> Tensor:
     """The method's logits for plain samples ``[N, K]``, batch by batch."""
     plain = [network(net) for net in nets]
-    device = samples.labels.device
+    batches = torch.split(torch.arange(len(samples), device=samples.labels.device), BATCH)
     with evaluating(plain):
         parts = [
-            method.predict(
-                plain, samples.view("plain", torch.arange(start, min(start + BATCH, len(samples)), device=device))
-            )
-            for start in range(0, len(samples), BATCH)
+            method.predict(plain, samples.view_of(inputs, "plain", rows))
+            for rows, inputs in zip(batches, samples.read(batches), strict=True)
         ]
     return torch.cat(parts)
 
@@ -120,3 +139,13 @@ def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> 
 def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:
     """Share of samples, in percent, whose predicted class is their label."""
     return 100 * int(predictions(method, nets, samples).argmax(1).eq(samples.labels).sum()) / len(samples)
+
+
+def held_accuracies(method: Method, nets: Sequence[nn.Module], data: Data, device: torch.device) -> dict[str, float]:
+    """Accuracy on the held-out samples (noisy labels; the first process's) and on the test set, as far as there are."""
+    found = {}
+    if data.val is not None:
+        found["val_accuracy"] = from_first(accuracy(method, nets, data.val), device)
+    if data.test is not None:
+        found["test_accuracy"] = accuracy(method, nets, data.test)
+    return found

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from alasca.core import Clock, InputError
 
 OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "step", "constant")
+SCHEDULES = ("cosine", "step", "constant", "onecycle")
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+RISE = 0.3
+"""Share of a one-cycle schedule in which the learning rate rises."""
 SELECTIONS = ("last", "noisy-val")
 
 
@@ -27,7 +29,8 @@ class Training:
         lr: initial learning rate.
         momentum: of SGD.
         weight_decay: L2 for SGD, decoupled for AdamW; on all parameters.
-        schedule: ``"cosine"`` to 0 by step, ``"step"`` (times `lr_decay` after each of `milestones`) or ``"constant"``.
+        schedule: ``"cosine"`` to 0 by step, ``"step"`` (times `lr_decay` after each of `milestones`),
+            ``"constant"``, or ``"onecycle"`` (Smith and Topin, 2019: lr / 25 to lr in three tenths, then to 0).
         milestones: epochs.
         lr_decay: factor.
         clip: largest norm of a network's gradient, or None.
@@ -94,6 +97,10 @@ class Training:
         if self.schedule == "step":
             return float(self.lr_decay ** sum(clock.epoch >= milestone for milestone in self.milestones))
         done = (clock.epoch * clock.steps_per_epoch + step) / max(1, clock.epochs * clock.steps_per_epoch)
+        if self.schedule == "onecycle":
+            if done < RISE:
+                return 1 - (1 - 1 / 25) * 0.5 * (1 + math.cos(math.pi * done / RISE))
+            done = (done - RISE) / (1 - RISE)
         return 0.5 * (1 + math.cos(math.pi * done))
 
 

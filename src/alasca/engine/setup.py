@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import InputError, Method, Problem
+from alasca.data.pool import Pool
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold
 from alasca.distributed import share, world
@@ -26,6 +27,8 @@ class Data:
         val: held-out samples with given (noisy) labels, or None.
         test: samples whose labels are true, or None.
         truth: true labels of the training set ``[N]``, or None.
+        usable: positions of the training set that may be trained on; None: all.
+        epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
     """
 
     train: Samples
@@ -33,6 +36,13 @@ class Data:
     val: Samples | None = None
     test: Samples | None = None
     truth: Tensor | None = None
+    usable: Tensor | None = None
+    epoch_samples: int | None = None
+
+    def pool(self, seed: int) -> Pool:
+        """What epochs draw from."""
+        index = torch.arange(len(self.train)) if self.usable is None else self.usable
+        return Pool(index, self.train.labels.cpu(), self.epoch_samples, seed)
 
 
 def seed_generators(device: torch.device, seed: int) -> None:
@@ -95,6 +105,8 @@ def check(method: Method, make_network: Callable[[], nn.Module], data: Data, tra
             nets, _ = attach_networks(method, make_network, data, training, torch.device("cpu"), 0)
             with torch.no_grad():
                 logits = nets[0].eval()(data.train.view("plain", torch.arange(2))).logits
+    except InputError:
+        raise
     except (ValueError, TypeError, RuntimeError) as error:
         raise InputError(f"network: {' '.join(str(error).split())}") from error
     if logits.shape != (2, data.num_classes):

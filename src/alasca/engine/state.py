@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alasca.core import InputError, Method, Phase, Stream, network
+from alasca.core import Batch, InputError, Method, Phase, Stream, network
 from alasca.engine.settings import load_optimizer, optimizer_tensors
 from alasca.engine.trace import Trace
 
@@ -34,10 +35,28 @@ class Progressing:
     phases: list[Phase] | None = None
     sums: dict[str, Tensor] = field(default_factory=dict)
     seconds: float = 0.0
+    waited: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)
     best_accuracy: float = -1.0
     best_epoch: int = -1
+
+    def keep_best(self, record: Mapping[str, Any], nets: list[nn.Module]) -> None:
+        """Keep the networks of an epoch whose accuracy on held-out noisy labels is the highest so far."""
+        if record.get("val_accuracy", -1.0) > self.best_accuracy:
+            self.best_accuracy, self.best_epoch = record["val_accuracy"], record["epoch"]
+            self.best = {name: value.detach().cpu().clone() for name, value in network_tensors(nets).items()}
+
+
+def timed(batches: Iterator[dict[str, Batch]], state: Progressing) -> Iterator[dict[str, Batch]]:
+    """The same batches, with the time counted that the loop waits for them."""
+    while True:
+        begun = time.monotonic()
+        found = next(batches, None)
+        state.waited += time.monotonic() - begun
+        if found is None:
+            return
+        yield found
 
 
 def prefixed(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -103,7 +122,8 @@ def pack(state: Progressing) -> tuple[dict[str, Tensor], dict[str, Any]]:
                 })  # fmt: skip
             plan.append({"train": phase.train, "observe": phase.observe, "streams": streams})
     values = {
-        "position": asdict(state.position), "plan": plan, "seconds": state.seconds, "history": state.history,
+        "position": asdict(state.position), "plan": plan, "seconds": state.seconds, "waited": state.waited,
+        "history": state.history,
         "best_accuracy": state.best_accuracy, "best_epoch": state.best_epoch,
     }  # fmt: skip
     return tensors, values
@@ -130,8 +150,8 @@ def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.dev
         ]  # fmt: skip
     sums = {name: value.to(device) for name, value in under("sums", tensors).items()}
     return Progressing(
-        Position(**values["position"]), phases, sums, values["seconds"], values["history"], under("best", tensors),
-        values["best_accuracy"], values["best_epoch"],
+        Position(**values["position"]), phases, sums, values["seconds"], values["waited"], values["history"],
+        under("best", tensors), values["best_accuracy"], values["best_epoch"],
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from alasca.audit.issues import find_issues, ranking_auroc
 from alasca.core import Method
+from alasca.data import Texts
 from alasca.engine import Fitted, SampleProbe
 from alasca.experiment.prepare import Prepared
 from alasca.functional import confidence
@@ -18,6 +19,8 @@ from alasca.methods.alasca import Alasca
 from alasca.runs import Records, RunFolder
 
 PICTURES_KEPT = 48
+EXCERPT = 300
+"""Characters of a text that the report shows."""
 
 
 def collect(prepared: Prepared, fitted: Fitted) -> Records:
@@ -38,9 +41,15 @@ def collect(prepared: Prepared, fitted: Fitted) -> Records:
     differing = torch.where(seen, trace.differing / visits, (predicted != given).float())
     rival = torch.where(seen & (trace.differing > 0), trace.rival.long(), predicted)
     issue, suggested = find_issues(array(given), array(differing), array(rival))
+    quality = quality.clamp(0, 1)
+    if data.usable is not None:  # pictures that can't be read: nothing is known of their labels
+        unread = np.ones(len(given), dtype=bool)
+        unread[data.usable.numpy()] = False
+        issue[unread], suggested[unread] = False, array(given)[unread]
+        quality[torch.from_numpy(unread).to(device)] = torch.nan
     return Records(
         prepared.ids, prepared.source.classes, array(given), array(predicted), suggested, issue,
-        array(quality.clamp(0, 1)), array(margin), array(differing), array(trace.visits),
+        array(quality), array(margin), array(differing), array(trace.visits),
         ema_confidence(fitted.method, given), *choices(fitted.method),
         None if data.truth is None else array(data.truth),
     )  # fmt: skip
@@ -59,6 +68,14 @@ def ema_confidence(method: Method, labels: Tensor) -> np.ndarray | None:
     index = torch.arange(len(labels), device=labels.device)
     found = [confidence(store.read(index), labels, method.temperature) for store in method.stores()]
     return array(torch.stack(found).mean(0))
+
+
+def store_errors(method: Method, labels: Tensor) -> dict[str, float]:
+    """What a store smaller than float32 loses in confidence: mean, and what 99% of the samples stay below."""
+    errors = method.store_errors(labels) if isinstance(method, Alasca) else None
+    if errors is None or not len(errors):
+        return {}
+    return {"store_error_mean": float(errors.mean()), "store_error_p99": float(errors.quantile(0.99))}
 
 
 def choices(method: Method) -> tuple[np.ndarray | None, np.ndarray | None]:
@@ -80,7 +97,10 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
     run.write_records(records)
     if prepared.data.train.pictures:
         rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
-        run.write_pictures(prepared.data.train.inputs[rows], rows)
+        run.write_pictures(prepared.data.train.inputs[rows].cpu(), rows)
+    elif isinstance(prepared.texts, Texts):
+        texts = prepared.texts.values
+        run.write_excerpts({int(row): texts[row][:EXCERPT] for row in records.ranking()[:PICTURES_KEPT]})
     history = fitted.history
     done: dict[str, Any] = {
         "epochs": len(history),
@@ -89,6 +109,8 @@ def finish(prepared: Prepared, fitted: Fitted, records: Records, run: RunFolder)
         "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
         "label_issues": int(records.issue.sum()),
         "noise_rate": prepared.noise_rate,
+        "waited": statistics.fmean(record["waited"] for record in history),
+        **store_errors(fitted.method, prepared.data.train.labels),
     }
     for kind in ("test_accuracy", "val_accuracy"):
         values = [record[kind] for record in history if kind in record]

@@ -26,7 +26,9 @@ def train(settings: Settings, out: Path, progress: Progress | None = None) -> Ru
     with first_alone() as first:
         if first:
             run = RunFolder.create(out)
-            run.write_labels(prepared.data.train.labels)
+            run.write_labels(prepared.data.train.labels, prepared.transitions)
+            if prepared.words is not None:
+                run.write_words(prepared.words)
             run.write_history([])
             run.write_settings(describe(prepared))  # last: it makes the folder a run
     return complete(prepared, RunFolder.open(out), False, progress)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from alasca.core import InputError, Method
+from alasca.data import Reading
 from alasca.engine import Training
 from alasca.methods import WRAPPER, create_method, load, method_class, preset_options, short_run, wrap
 
@@ -25,9 +26,13 @@ class Settings:
         val_fraction: share of the noisy training set held out; None: 0.1 where the data have no test set or the
             epoch is chosen on it, else 0.
         limit: at most so many training samples, class-balanced, and so many test samples.
-        image_size: side to which a folder's pictures are resized.
+        noise_seed: of the noise; None: the run's.
+        epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all, or what the data
+            are used with.
+        pretrained: start from published weights.
         shift, flip: what weak views may do; None: what suits the data.
         threads: CPU threads; None: torch's default.
+        reading: how files are read.
         training: settings of the loop.
     """
 
@@ -40,11 +45,18 @@ class Settings:
     network: str = "auto"
     val_fraction: float | None = None
     limit: int | None = None
-    image_size: int = 32
+    noise_seed: int | None = None
+    epoch_samples: int | None = None
+    pretrained: bool = False
     shift: int | None = None
     flip: bool | None = None
     threads: int | None = None
+    reading: Reading = field(default_factory=Reading)
     training: Training = field(default_factory=Training)
+
+    def __post_init__(self) -> None:
+        if self.epoch_samples is not None and self.epoch_samples < 2:
+            raise InputError(f"epoch-samples: {self.epoch_samples}, expected at least 2")
 
     def make_method(self) -> Method:
         """The method, wrapped where `alasca` says so, every option checked."""
@@ -80,7 +92,8 @@ class Settings:
             training = dict(value["training"])
             training["milestones"] = tuple(training["milestones"])
             options = {name: tuple(v) if isinstance(v, list) else v for name, v in value["options"].items()}
-            return cls(**{**value, "options": options, "training": Training(**training)})
+            parts = {"options": options, "reading": Reading(**value["reading"]), "training": Training(**training)}
+            return cls(**{**value, **parts})
         except (KeyError, TypeError) as error:
             raise InputError(f"run.json: settings are not those of this version ({error})") from error
 

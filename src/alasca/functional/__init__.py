@@ -12,7 +12,13 @@ from alasca.functional.losses import label_smoothing as label_smoothing
 from alasca.functional.losses import smoothed_cross_entropy as smoothed_cross_entropy
 from alasca.functional.losses import soft_cross_entropy as soft_cross_entropy
 from alasca.functional.losses import tf_kd as tf_kd
+from alasca.functional.noise import asymmetric_noise as asymmetric_noise
+from alasca.functional.noise import instance_noise as instance_noise
+from alasca.functional.noise import majority_vote as majority_vote
+from alasca.functional.noise import matrix_noise as matrix_noise
+from alasca.functional.noise import pair_noise as pair_noise
 from alasca.functional.noise import symmetric_noise as symmetric_noise
+from alasca.functional.noise import transition_counts as transition_counts
 from alasca.functional.robust import ael as ael
 from alasca.functional.robust import agce as agce
 from alasca.functional.robust import aul as aul

@@ -221,7 +221,7 @@ class Network(Wrapper):
     def forward(self, *inputs: Any, **keywords: Any) -> Output:
         """The network's `Output`; `aux` is filled in training mode (in eval mode too under `heads_in_eval`)."""
         branches = self._branches() if self.training or self.heads_in_eval else []
-        padding = padding_of(keywords)
+        padding = padding_of(self.backbone, inputs, keywords)
         self._feature.open = True
         for branch in branches:
             branch.open, branch.padding = True, padding
@@ -334,10 +334,14 @@ def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
 
 
-def padding_of(keywords: dict[str, Any]) -> Tensor | None:
-    """True where a position is padding ``[B, T]``, from the masks that transformers take by keyword."""
+def padding_of(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
+    """True where a position is padding ``[B, T]``.
+
+    From the masks that transformers take by keyword, or from the token ids where the network has a `padding_index`.
+    """
     if isinstance(mask := keywords.get("attention_mask"), Tensor):
         return mask == 0
     if isinstance(mask := keywords.get("src_key_padding_mask"), Tensor):
         return mask.bool() if not mask.is_floating_point() else mask == float("-inf")
-    return None
+    index = getattr(net, "padding_index", None)
+    return inputs[0] == index if isinstance(index, int) and inputs else None

@@ -78,6 +78,7 @@ class Survey:
     logits: Tensor
     batch: int
     names: dict[str, nn.Module] = field(repr=False)
+    net: nn.Module = field(repr=False)
 
     def find(self, name: str) -> Visit:
         """The visit to a named module.
@@ -131,13 +132,14 @@ class Survey:
     def places(self) -> list[str]:
         """Default places: the end of every stage but the last.
 
-        Stages are resolutions where the network has maps, quarters of its blocks where it repeats blocks on
+        Stages are those that the network names in `feature_info`, as timm's do; else resolutions where it has maps,
+        quarters of its blocks where it repeats blocks on
         sequences, and layers where it is a stack of linear layers.
 
         Raises:
             ValueError: where none of these is found.
         """
-        found = self._stages() or self._blocks() or self._layers()
+        found = self._named() or self._stages() or self._blocks() or self._layers()
         if not found:
             raise ValueError(f"at: found no place for sub-classifiers; name modules, such as {', '.join(self.offer())}")
         return found
@@ -146,6 +148,16 @@ class Survey:
         """Visits with outputs of that many dimensions to modules that ran once, the network itself left out."""
         names = [visit.name for visit in self.visits]
         return [v for v in self.visits if v.output.dim() == dims and v.name and names.count(v.name) == 1]
+
+    def _named(self) -> list[str]:
+        """All but the last of the stages that the network names itself, three at most."""
+        info = getattr(self.net, "feature_info", None)
+        stages = list(getattr(info, "info", info) or [])
+        ends = {stage["reduction"]: stage["module"] for stage in stages}  # the last module of each resolution
+        ran = [visit.name for visit in self.visits]
+        if len(ends) < 2 or any(ran.count(name) != 1 for name in ends.values()):
+            return []
+        return list(ends.values())[:-1][-3:]
 
     def _stages(self) -> list[str]:
         maps = self._once(4)
@@ -222,4 +234,4 @@ def survey(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], nu
             handle.remove()
         for module, mode in modes.items():
             module.training = mode
-    return Survey(visits, logits, batch, names)
+    return Survey(visits, logits, batch, names, net)

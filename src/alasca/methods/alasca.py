@@ -27,7 +27,7 @@ from alasca.core import (
 from alasca.criterion import AuxiliaryObjective, Momentum, Ramp, Targets, check_objective
 from alasca.distributed import world
 from alasca.heads import HEADS, Network, quiet_batchnorm
-from alasca.stores import SampleStore
+from alasca.stores import STORES, SampleStore
 
 
 class Alasca(Method):
@@ -56,6 +56,9 @@ class Alasca(Method):
         predict: ``"main"`` or ``"average"`` of main classifier and deepest sub-classifier.
         at: names of modules, or None for the end of every stage but the last.
         head: ``"bottleneck"``, ``"pooled"`` or ``"linear"``.
+        store: of the averaged logits: ``"float32"``, ``"float16"``, or ``"compact"``, 58 bytes a sample; what a
+            smaller one loses is measured on a thousand samples and told at the end.
+        store_dir: folder of a file that holds them, mapped into memory; None: in memory.
         smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's, and
             labels are not corrected.
 
@@ -82,6 +85,8 @@ class Alasca(Method):
         at: str | Sequence[str] | None = None,
         head: str = "bottleneck",
         smooths: str = "sub",
+        store: str = "float32",
+        store_dir: str | None = None,
     ) -> None:
         super().__init__()
         inner = type(method).__name__
@@ -93,7 +98,7 @@ class Alasca(Method):
             raise InputError(f"aux_weight: {aux_weight}, expected at least 0")
         for name, value, known in (
             ("on", on, ("mixed", "plain")), ("smooths", smooths, ("sub", "main")),
-            ("predict", predict, ("main", "average")), ("head", head, HEADS),
+            ("predict", predict, ("main", "average")), ("head", head, HEADS), ("store", store, STORES),
         ):  # fmt: skip
             if value not in known:
                 raise InputError(f"{name}: {value!r}, expected one of {', '.join(known)}")
@@ -113,7 +118,8 @@ class Alasca(Method):
         self.head = head
         self.options = {
             "momentum": momentum, "temperature": temperature, "warmup": warmup, "off_target": off_target,
-            "agreement": agreement, "ramp": ramp, "confidence_from": confidence_from,
+            "agreement": agreement, "ramp": ramp, "confidence_from": confidence_from, "store": store,
+            "store_dir": store_dir,
         }  # fmt: skip
         self.objectives = nn.ModuleList()
 
@@ -161,7 +167,7 @@ class Alasca(Method):
         for item in inner.seen:
             if item.net not in phase.train:
                 output = self._smoothed(item.output).detach()
-                self._objective(item.net).observe(output, item.batch.index, clock.epoch)
+                self._objective(item.net).observe(output, item.batch.labels, item.batch.index, clock.epoch)
         for k in phase.train:
             loss, gamma = self._penalty(k, nets[k], inner, list(own.values()), clock.epoch)
             for name in phase.observe:
@@ -182,7 +188,7 @@ class Alasca(Method):
             (self._smoothed(quiet_forward(net, batch)), batch) for batch in batches
         ]
         for output, batch in plain:
-            objective.observe(output.detach(), batch.index, epoch)
+            objective.observe(output.detach(), batch.labels, batch.index, epoch)
         targets = [objective.targets(output, b.labels, b.index, epoch) for output, b in plain]
         confidence = torch.cat([target.confidence for target in targets], -1).mean()
         if mixed and self.on == "mixed" and self.smooths == "sub":
@@ -200,7 +206,7 @@ class Alasca(Method):
     def _extra(self, k: int, net: nn.Module, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         """A forward with gradient that only the sub-classifiers learn from."""
         objective, output = self._objective(k), self._smoothed(plain_forward(net, batch))
-        objective.observe(output.detach(), batch.index, epoch)
+        objective.observe(output.detach(), batch.labels, batch.index, epoch)
         targets = objective.targets(output, batch.labels, batch.index, epoch)
         return objective.loss(self._with_gradient(output), targets), targets
 
@@ -238,7 +244,12 @@ class Alasca(Method):
 
     def stores(self) -> list[SampleStore]:
         """The averaged logits of every network."""
-        return [store for store in self.objectives.modules() if isinstance(store, SampleStore)]
+        return [store for k in range(len(self.objectives)) for store in self._objective(k).all_stores()]
+
+    def store_errors(self, labels: Tensor) -> Tensor | None:
+        """How far confidences in the labels ``[N]`` are from those of float32 stores; None where they are such."""
+        found = [self._objective(k).errors(labels) for k in range(len(self.objectives))]
+        return torch.cat([errors for errors in found if errors is not None]) if found[0] is not None else None
 
     def _objective(self, k: int) -> AuxiliaryObjective:
         objective = self.objectives[k]

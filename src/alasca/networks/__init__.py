@@ -1,4 +1,7 @@
-"""Networks by name: small ones of our own, or any callable ``package.module:name``."""
+"""Networks by name: the paper's, small ones of our own, other libraries', or any callable ``package.module:name``."""
 
 from alasca.networks.registry import NETWORKS as NETWORKS
+from alasca.networks.registry import OTHERS as OTHERS
 from alasca.networks.registry import create_network as create_network
+from alasca.networks.registry import text_tokenizer as text_tokenizer
+from alasca.networks.text import Tokens as Tokens

@@ -8,63 +8,120 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 from torch import nn
 
 from alasca.core import InputError
+from alasca.networks.libraries import hf_network, hf_tokenizer, timm_network, torchvision_network
+from alasca.networks.resnet import preact_resnet18, resnet18, resnet18_narrow, resnet32, resnet34, wrn28_4
 from alasca.networks.small import Perceptron, SmallResNet
+from alasca.networks.text import TextTransformer, Tokens
+from alasca.networks.vgg import vgg19, vgg19_bn
 
 
-def small_resnet(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+class Wanted(NamedTuple):
+    """What a network must read and tell apart: one sample's shape, classes, what token ids mean, published weights."""
+
+    shape: tuple[int, ...]
+    num_classes: int
+    tokens: Tokens | None
+    pretrained: bool
+
+    @property
+    def kind(self) -> str:
+        """What samples are."""
+        return "texts" if self.tokens is not None else "pictures" if len(self.shape) == 3 else "rows of numbers"
+
+
+def small_resnet(channels: int, num_classes: int) -> nn.Module:
     """Three residual blocks of width 32, 64, 128: small pictures"""
-    if len(shape) != 3:
-        raise InputError(f"network: small-resnet reads pictures, the data are rows of {shape[0]} numbers; try mlp")
-    return SmallResNet(shape[0], num_classes)
+    return SmallResNet(channels, num_classes)
 
 
-def mlp(shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def mlp(width: int, num_classes: int) -> nn.Module:
     """Three hidden layers of 256: rows of numbers"""
-    if len(shape) != 1:
-        raise InputError(f"network: mlp reads rows of numbers, the data are pictures {list(shape)}; try small-resnet")
-    return Perceptron(shape[0], num_classes)
+    return Perceptron(width, num_classes)
 
 
-NETWORKS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {"small-resnet": small_resnet, "mlp": mlp}
+def text_transformer(length: int, num_classes: int, tokens: Tokens) -> nn.Module:
+    """Four encoder layers of width 64, from scratch: texts"""
+    return TextTransformer(tokens, length, num_classes)
 
 
-def default_network(shape: tuple[int, ...]) -> str:
-    """The network that ``auto`` means for inputs of a shape.
+PICTURES: dict[str, Callable[[int, int], nn.Module]] = {
+    "small-resnet": small_resnet, "resnet18": resnet18, "resnet18-narrow": resnet18_narrow, "resnet32": resnet32,
+    "resnet34": resnet34, "preact-resnet18": preact_resnet18, "wrn28-4": wrn28_4, "vgg19-bn": vgg19_bn, "vgg19": vgg19,
+}  # fmt: skip
+"""Networks for pictures, called with (channels, classes)."""
+NETWORKS: dict[str, Callable[..., nn.Module]] = {**PICTURES, "mlp": mlp, "text-transformer": text_transformer}
+"""Networks of our own, called with what one sample's first axis is long, and the number of classes."""
+LIBRARIES: dict[str, tuple[str, Callable[[str, Wanted], nn.Module]]] = {
+    "timm": ("pictures", lambda name, want: timm_network(name, want.shape[0], want.num_classes, want.pretrained)),
+    "torchvision": ("pictures", lambda name, want: torchvision_network(name, want.num_classes, want.pretrained)),
+    "hf": ("texts", lambda name, want: hf_network(name, want.num_classes, want.tokens, want.pretrained)),
+}
+"""What networks of other libraries read, and how they are made."""
+OTHERS = {
+    "timm:NAME": "any picture network of timm",
+    "torchvision:NAME": "any classifier of torchvision",
+    "hf:NAME": "a text classifier of transformers, with its tokenizer: a folder or a name in the cache",
+    "package.module:callable": "your own, called with num_classes=K (and shape=, tokens= where it takes them)",
+}
+READS = {"pictures": "small-resnet", "rows of numbers": "mlp", "texts": "text-transformer"}
+"""The network that ``auto`` means for each kind of input."""
 
-    >>> default_network((3, 32, 32)), default_network((4,))
-    ('small-resnet', 'mlp')
-    """
-    return "small-resnet" if len(shape) == 3 else "mlp"
 
-
-def create_network(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def create_network(
+    name: str, shape: tuple[int, ...], num_classes: int, tokens: Tokens | None = None, pretrained: bool = False
+) -> nn.Module:
     """A network by name.
 
     Args:
-        name: see `NETWORKS`, ``auto``, or ``package.module:name`` of a callable; it is called with
-            ``num_classes=...`` and, where it takes it, ``shape=...`` (one sample's).
+        name: see `NETWORKS` and `OTHERS`, or ``auto``. A callable of one's own is called with ``num_classes=...`` and,
+            where it takes them, ``shape=...`` (one sample's), ``tokens=...`` (see `Tokens`) and ``pretrained=...``.
         shape: of one sample's input.
         num_classes: K.
+        tokens: what token ids mean; None where the samples are no texts.
+        pretrained: start from published weights, for networks of other libraries.
 
     Raises:
         InputError: no such network, or one for other inputs.
     """
-    if name == "auto":
-        name = default_network(shape)
-    if ":" in name:
-        return own_network(name, shape, num_classes)
+    want = Wanted(shape, num_classes, tokens, pretrained)
+    name = READS[want.kind] if name == "auto" else name
+    library, colon, rest = name.partition(":")
+    if colon and library not in LIBRARIES:
+        return own_network(name, want)
+    if colon:
+        reads, make = LIBRARIES[library]
+        check_kind(name, reads, want)
+        return make(rest, want)
     if name not in NETWORKS:
         near = difflib.get_close_matches(name, NETWORKS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(NETWORKS)} or package.module:name"
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join([*NETWORKS, *OTHERS])}"
         raise InputError(f"network: {name!r} is unknown; {hint}")
-    return NETWORKS[name](shape, num_classes)
+    if pretrained:
+        raise InputError(f"pretrained: there are no published weights of {name}; try e.g. --network timm:resnet50")
+    check_kind(name, next((kind for kind, known in READS.items() if known == name), "pictures"), want)
+    return NETWORKS[name](shape[0], num_classes, *([] if tokens is None else [tokens]))
 
 
-def own_network(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Module:
+def check_kind(name: str, reads: str, want: Wanted) -> None:
+    """Raise `InputError` where a network reads other samples than these."""
+    if reads != want.kind:
+        raise InputError(
+            f"network: {name} reads {reads}, the data are {want.kind} {list(want.shape)}; try {READS[want.kind]}"
+        )
+
+
+def text_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens] | None:
+    """A network's own tokenizer, and what its numbers mean; None where any vocabulary will do."""
+    library, _, rest = name.partition(":")
+    return hf_tokenizer(rest) if library == "hf" else None
+
+
+def own_network(name: str, want: Wanted) -> nn.Module:
     """The module that a user's ``package.module:name`` returns; the current folder is searched too."""
     module_name, _, attribute = name.partition(":")
     if os.getcwd() not in sys.path:
@@ -74,7 +131,8 @@ def own_network(name: str, shape: tuple[int, ...], num_classes: int) -> nn.Modul
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(f"network: {name!r} can't be imported ({error}); expected package.module:name") from error
     takes = inspect.signature(make).parameters
-    made = make(num_classes=num_classes, **({"shape": shape} if "shape" in takes else {}))
+    offered = {"shape": want.shape, "tokens": want.tokens, "pretrained": want.pretrained}
+    made = make(num_classes=want.num_classes, **{key: value for key, value in offered.items() if key in takes})
     if not isinstance(made, nn.Module):
         raise InputError(f"network: {name!r} returned {type(made).__name__}; expected a torch.nn.Module")
     return made

@@ -151,7 +151,7 @@ def resume(folder: Path) -> None:
 def rank_shares() -> list[int]:
     """Indices of one epoch over both processes."""
     data = planted()
-    loader = Loader(data.train, torch.arange(SAMPLES), BATCH, 0)
+    loader = Loader(data.train, data.pool(0), BATCH, 0)
     phase = create_method("ce").plan([], None, Clock(0, 0, 1, 0, 4))[0]  # type: ignore[arg-type]  # ce's plan probes nothing
     return [int(k) for batches in loader.batches(phase, (0, 0, 0)) for k in gather_rows(batches["all"].index)]
 

@@ -1,0 +1,112 @@
+"""Cross-entropy and ALASCA on CIFAR-10 pictures with 60% symmetric noise, in two budgets: when ALASCA helps.
+
+    python benchmarks/budgets.py runs/budgets --data-dir DIR              # trains what is missing, one run at a time
+    python benchmarks/budgets.py runs/budgets --data-dir DIR --jobs 0     # the table only
+
+Each run is ``alasca train`` with the settings of `COMMON` and `BUDGETS` in a folder of its own; finished ones are kept.
+The table goes to ``docs/data.md``, the figures with all settings to ``results/budgets.csv``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+from pages import ROOT, put, table
+
+from alasca.runs import RunFolder
+
+COMMON = ["--data", "cifar10", "--noise", "symmetric:0.6", "--network", "resnet18-narrow", "--schedule", "onecycle",
+          "--precision", "bf16", "--shift", "2", "--device", "cpu", "--threads", "2"]  # fmt: skip
+BUDGETS = {
+    "memorising": ["--limit", "4000", "--epochs", "50", "--batch-size", "64", "--lr", "0.05"],
+    "short": ["--limit", "10000", "--epochs", "24", "--batch-size", "128", "--lr", "0.1"],
+}
+SIDES = {"ce": "--no-alasca", "alasca": "--alasca"}
+
+
+def train(out: Path, arguments: list[str]) -> None:
+    """One run, unless it is there."""
+    if (out / "done.json").is_file():
+        return
+    command = ["resume", str(out)] if (out / "run.json").is_file() else ["train", *arguments, "--out", str(out)]
+    done = subprocess.run([sys.executable, "-m", "alasca.cli", *command], capture_output=True, text=True, check=False)
+    print(out.name, "failed: " + done.stderr if done.returncode else done.stdout.splitlines()[-3], flush=True)
+
+
+def figures(budget: str, side: str, run: RunFolder, seed: int) -> dict[str, object]:
+    """One run's accuracies and what it memorised, along the way and at the end."""
+    history = run.history()
+    at = {name: history[round(len(history) * share) - 1] for name, share in (("third", 1 / 3), ("two_thirds", 2 / 3))}
+    return {
+        "budget": budget, "side": side, "seed": seed, "noise_rate": run.done()["noise_rate"],
+        "test_accuracy_last": history[-1]["test_accuracy"],
+        "test_accuracy_highest": max(record["test_accuracy"] for record in history),
+        **{f"memorised_{name}": record["memorised"] for name, record in at.items()},
+        "memorised_last": history[-1]["memorised"],
+        "minutes": sum(record["seconds"] for record in history) / 60, "settings": " ".join([*COMMON, *BUDGETS[budget]]),
+    }  # fmt: skip
+
+
+def mean(values: pd.Series) -> str:
+    """Mean and standard deviation."""
+    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{statistics.fmean(values):.1f}{spread}"
+
+
+def page(found: pd.DataFrame) -> str:
+    """The table, and the difference with its standard error."""
+    rows, words = [], []
+    for budget, own in found.groupby("budget", sort=False):
+        sides = {str(side): rows_of for side, rows_of in own.groupby("side", sort=False)}
+        for side, runs in sides.items():
+            rows.append([
+                str(budget), "ALASCA" if side == "alasca" else "cross-entropy", mean(runs.test_accuracy_last),
+                mean(runs.test_accuracy_highest),
+                " / ".join(f"{runs[f'memorised_{at}'].mean():.0f}" for at in ("third", "two_thirds", "last")),
+                f"{runs.minutes.mean():.1f} min",
+            ])  # fmt: skip
+        if len(sides) == 2 and all(len(runs) > 1 for runs in sides.values()):
+            last = {side: runs.test_accuracy_last for side, runs in sides.items()}
+            gain = last["alasca"].mean() - last["ce"].mean()
+            error = math.sqrt(sum(statistics.variance(values) / len(values) for values in last.values()))
+            words.append(f"{budget}: {gain:+.1f} points, {abs(gain) / error:.1f} standard errors of the difference")
+    memorised = "wrong labels memorised, %: after a third / two thirds / all"
+    heads = ["budget", "method", "test accuracy, last epoch", "highest of any epoch", memorised, "time"]
+    settings = "\n".join(f"- {name}: `alasca train {' '.join([*COMMON, *BUDGETS[name]])}`" for name in BUDGETS)
+    return (
+        table(heads, rows)
+        + f"\nMean ± standard deviation over {found.seed.nunique()} seeds, each with its own part of the data, noise "
+        f"and weights. ALASCA less cross-entropy, last epoch: {'; '.join(words)}.\n\n{settings}\n"
+    )
+
+
+def main() -> None:
+    """Train, then write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--data-dir", required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--jobs", type=int, default=1, choices=(0, 1))
+    given = parser.parse_args()
+    plans = [(budget, seed, side) for budget in BUDGETS for seed in range(given.seeds) for side in SIDES]
+    for budget, seed, side in plans if given.jobs else ():
+        arguments = [*COMMON, "--data-dir", given.data_dir, *BUDGETS[budget], SIDES[side], "--seed", str(seed)]
+        train(given.folder / f"{budget}-{side}-seed{seed}", arguments)
+    rows = [
+        figures(budget, side, RunFolder.open(path), seed)
+        for budget, seed, side in plans
+        if (path := given.folder / f"{budget}-{side}-seed{seed}").joinpath("done.json").is_file()
+    ]
+    found = pd.DataFrame(rows)
+    found.round(3).to_csv(ROOT / "results" / "budgets.csv", index=False)
+    put("budgets", page(found), "data.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Samples in arrays: scikit-learn's digits, NumPy archives in memory, and NumPy files mapped into memory."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alasca.core import InputError
+from alasca.data.rows import CHUNK, MappedRows
+from alasca.data.sources.base import Reading, Source, existing, in_range, positions
+
+
+def digits(argument: str, reading: Reading) -> Source:
+    """Handwritten digits of scikit-learn: 1,797 pictures of 8x8, of which 1,347 train and 450 test."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    if argument:
+        raise InputError(f"data: digits takes no argument, got {argument!r}; write --data digits")
+    bunch = load_digits()
+    pictures = np.round(bunch.images * (255 / 16)).astype(np.uint8)[:, None]
+    ids = np.arange(len(pictures))
+    train, test = train_test_split(ids, test_size=450, random_state=0, stratify=bunch.target)
+    inputs, labels = torch.from_numpy(pictures), torch.from_numpy(bunch.target).long()
+    return Source(
+        inputs[train], labels[train], tuple(f"digits/{k}" for k in train), tuple("0123456789"),
+        inputs[test], labels[test], shift=1,
+    )  # fmt: skip
+
+
+def npz(argument: str, reading: Reading) -> Source:
+    """A NumPy archive with ``x_train, y_train`` (or ``x, y``) and, where known, ``x_test, y_test``, ``y_true``."""
+    path = existing(argument, "npz:FILE")
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            arrays = {name.lower(): archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"data: {path} is no NumPy archive of plain arrays ({error})") from error
+    suffix = "_train" if "x_train" in arrays else ""
+    for name in (f"x{suffix}", f"y{suffix}"):
+        if name not in arrays:
+            raise InputError(
+                f"data: {path} has no array {name!r}, only {', '.join(arrays) or 'none'}; expected x and y"
+            )
+    names = class_names(path, arrays, suffix)
+    inputs = as_inputs(path, f"x{suffix}", arrays[f"x{suffix}"])
+    labels = as_labels(path, f"y{suffix}", arrays[f"y{suffix}"], len(inputs), names)
+    test_inputs = test_labels = true_labels = None
+    if "x_test" in arrays and "y_test" in arrays:
+        test_inputs = as_inputs(path, "x_test", arrays["x_test"])
+        test_labels = as_labels(path, "y_test", arrays["y_test"], len(test_inputs), names)
+        if test_inputs.shape[1:] != inputs.shape[1:] or test_inputs.dtype != inputs.dtype:
+            raise InputError(f"data: {path}: x_test is {list(test_inputs.shape)}, but x{suffix} {list(inputs.shape)}")
+    if "y_true" in arrays:
+        true_labels = as_labels(path, "y_true", arrays["y_true"], len(inputs), names)
+    pictures = inputs.dtype == torch.uint8
+    return Source(
+        inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), names, test_inputs, test_labels,
+        true_labels, shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
+    )  # fmt: skip
+
+
+def class_names(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> tuple[str, ...]:
+    """Class names: the archive's ``classes``, the strings among the labels, or numbers up to the largest."""
+    labels = [arrays[name] for name in (f"y{suffix}", "y_test", "y_true") if name in arrays]
+    if "classes" in arrays:
+        return tuple(str(name) for name in arrays["classes"].tolist())
+    if any(values.dtype.kind in "US" for values in labels):
+        return tuple(sorted({str(value) for values in labels for value in values.tolist()}))
+    top = max((int(values.max()) for values in labels if values.size and is_whole(values)), default=-1)
+    if top >= 100_000:
+        raise InputError(f"data: {path}: label {top} is too large for a class number; expected 0 to K - 1")
+    return tuple(str(k) for k in range(top + 1))
+
+
+def is_whole(array: np.ndarray) -> bool:
+    """Whether an array holds whole numbers, of whatever type."""
+    if array.dtype.kind != "f":
+        return array.dtype.kind in "iu"
+    return bool(np.isfinite(array).all() and (array == np.round(array)).all())
+
+
+def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
+    """Pictures as uint8 ``[N, C, H, W]`` or rows of numbers as float32 ``[N, D]``."""
+    if array.dtype.kind not in "uifb" or array.ndim not in (2, 3, 4) or not len(array):
+        raise InputError(
+            f"data: {path}: {name} is {array.dtype} {list(array.shape)}; expected numbers [N, D] or uint8 pictures "
+            "[N, H, W], [N, H, W, C] or [N, C, H, W]"
+        )
+    if array.ndim == 2:
+        rows = np.nonzero(~np.isfinite(array.astype(np.float64)).all(1))[0]
+        if len(rows):
+            raise InputError(f"data: {path}: {name} row {rows[0]} holds NaN or infinity ({len(rows)} such rows)")
+        return torch.from_numpy(array.astype(np.float32))
+    if array.dtype.kind == "f" and 0 <= float(array.min()) <= float(array.max()) <= 1:
+        array = np.round(array * 255).astype(np.uint8)
+    if array.dtype != np.uint8:
+        raise InputError(f"data: {path}: {name} is {array.dtype}; expected pictures as uint8, or floats from 0 to 1")
+    if array.ndim == 3:
+        array = array[:, None]
+    elif array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+        array = array.transpose(0, 3, 1, 2)
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tuple[str, ...]) -> Tensor:
+    """Labels as positions in `classes`."""
+    if array.shape != (count,):
+        raise InputError(f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input")
+    if array.dtype.kind in "US":
+        return positions([str(label) for label in array.tolist()], classes, f"{path}: {name}")
+    if is_whole(array):
+        array = array.astype(np.int64)
+    if array.dtype.kind not in "iu":
+        raise InputError(f"data: {path}: {name} is {array.dtype}; expected whole numbers or strings")
+    return in_range(array, len(classes), f"{path}: {name}")
+
+
+def npy(argument: str, reading: Reading) -> Source:
+    """A folder with x.npy and y.npy (and x_test.npy, y_test.npy, y_true.npy), mapped into memory: any size"""
+    root = Path(argument)
+    if not argument or not root.is_dir():
+        raise InputError(f"data: no such folder: {argument or '(empty)'}; expected npy:DIR with x.npy and y.npy")
+    x, y = mapped(root / "x.npy"), mapped(root / "y.npy")
+    arrays = {"y": np.asarray(y)}
+    for name in ("y_test", "y_true", "classes"):
+        if (root / f"{name}.npy").is_file():
+            arrays[name] = np.asarray(mapped(root / f"{name}.npy"))
+    names = class_names(root, arrays, "")
+    inputs = mapped_inputs(root / "x.npy", x)
+    test_inputs = test_labels = true_labels = None
+    if "y_test" in arrays:
+        test_inputs = mapped_inputs(root / "x_test.npy", mapped(root / "x_test.npy"))
+        test_labels = as_labels(root, "y_test", arrays["y_test"], len(test_inputs), names)
+        if test_inputs.sample_shape != inputs.sample_shape or test_inputs.dtype != inputs.dtype:
+            raise InputError(f"data: {root}: x_test is {list(test_inputs.shape)}, but x {list(inputs.shape)}")
+    labels = as_labels(root, "y", arrays["y"], len(inputs), names)
+    if "y_true" in arrays:
+        true_labels = as_labels(root, "y_true", arrays["y_true"], len(inputs), names)
+    pictures = inputs.dtype == torch.uint8
+    return Source(
+        inputs, labels, tuple(f"{root.name}/{k}" for k in range(len(inputs))), names, test_inputs, test_labels,
+        true_labels, shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
+    )  # fmt: skip
+
+
+def mapped(path: Path) -> np.ndarray:
+    """An array in a file, mapped into memory."""
+    if not path.is_file():
+        raise InputError(f"data: no such file: {path}")
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise InputError(f"data: {path} is no whole NumPy file of a plain array ({error})") from error
+    return found
+
+
+def mapped_inputs(path: Path, array: np.ndarray) -> MappedRows:
+    """Pictures ``[N, C, H, W]`` uint8 or numbers ``[N, D]``, which are looked through once."""
+    pictures = array.dtype == np.uint8 and array.ndim == 4 and array.shape[1] in (1, 3)
+    numbers = array.dtype.kind in "fiu" and array.ndim == 2
+    if not (pictures or numbers) or not len(array):
+        raise InputError(
+            f"data: {path} is {array.dtype} {list(array.shape)}; expected uint8 pictures [N, C, H, W] or numbers [N, D]"
+        )
+    for start in range(0, len(array), CHUNK) if numbers else ():
+        wrong = np.nonzero(~np.isfinite(array[start : start + CHUNK].astype(np.float32)).all(1))[0]
+        if len(wrong):
+            raise InputError(f"data: {path} row {start + wrong[0]} holds NaN or infinity")
+    return MappedRows(torch.arange(len(array)), torch.device("cpu"), array=array)

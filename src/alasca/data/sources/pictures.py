@@ -1,0 +1,189 @@
+"""Pictures in files: decoded once by worker processes, to check them and, where they fit, to hold them in memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from alasca.core import InputError
+from alasca.data.rows import DecodedRows, Decoder, PictureFiles, Pictures, Rows
+from alasca.data.sources.base import Reading, Source, shortened
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+IN_MEMORY = 1 << 30
+"""Bytes of pictures that are held in memory where nobody says otherwise."""
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class PictureSet:
+    """Pictures that were looked at.
+
+    Attributes:
+        inputs: ``[N, 3, size, size]`` uint8.
+        kept: positions, in what was asked for, of the N pictures.
+        blank: positions, in the N, of those that can't be read.
+        notes: a line about them.
+    """
+
+    inputs: Tensor | Rows
+    kept: Tensor
+    blank: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def look_at(
+    pictures: Pictures, reading: Reading, size: int, keep_ratio: bool = False, testing: bool = False
+) -> PictureSet:
+    """Decode every picture once.
+
+    Args:
+        pictures: where they come from.
+        reading: whether to hold them, and what a bad one means.
+        size: side in pixels.
+        keep_ratio: cut the middle out instead of stretching.
+        testing: a bad one can't stay as a blank.
+
+    Raises:
+        InputError: one that can't be read, by name, where that is fatal.
+    """
+    count, size = len(pictures), reading.image_size or size
+    decoder, workers = Decoder(pictures, size, keep_ratio), worker_count(reading)
+    hold = reading.in_memory if reading.in_memory is not None else count * 3 * size * size <= IN_MEMORY
+    found = torch.zeros(count if hold else 0, 3, size, size, dtype=torch.uint8)
+    wrong: dict[int, str] = {}
+    batches = [list(range(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
+    said = time.monotonic()
+    for at, (decoded, bad) in zip(batches, decoder.batches(batches, workers if count > BATCH else 0), strict=True):
+        wrong |= bad
+        if hold:
+            found[at[0] : at[-1] + 1] = decoded
+        if time.monotonic() - said > 10:
+            said = time.monotonic()
+            print(f"looked at {at[-1] + 1:,} of {count:,} pictures", file=sys.stderr, flush=True)
+    kept, blank, notes = after(wrong, pictures, reading.on_bad_image, testing)
+    if hold:
+        return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes)
+    rows = DecodedRows(kept, torch.device("cpu"), decoder=decoder, workers=workers)
+    return PictureSet(rows, kept, blank, notes)
+
+
+def after(
+    wrong: dict[int, str], pictures: Pictures, policy: str, testing: bool
+) -> tuple[Tensor, tuple[int, ...], tuple[str, ...]]:
+    """What is left of the pictures, which of it is blank, and what to say of it."""
+    everything = torch.arange(len(pictures))
+    if not wrong:
+        return everything, (), ()
+    names = [pictures.name(position) for position in sorted(wrong)]
+    first = wrong[min(wrong)]
+    if policy == "fatal":
+        more = f", nor can {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        raise InputError(
+            f"data: {names[0]} can't be read as a picture ({first}){more}; mend or remove it, "
+            "or add --on-bad-image skip"
+        )
+    if policy == "skip" or testing:
+        note = f"left out {len(wrong)} pictures that can't be read: {shortened(names)}"
+        return everything[~torch.isin(everything, torch.tensor(sorted(wrong)))], (), (note,)
+    note = f"{len(wrong)} pictures can't be read and are not trained on: {shortened(names)}"
+    return everything, tuple(sorted(wrong)), (note,)
+
+
+def worker_count(reading: Reading) -> int:
+    """Processes that decode."""
+    if reading.workers is not None:
+        return reading.workers
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def picture_source(
+    paths: Sequence[Path],
+    labels: Tensor,
+    ids: Sequence[str],
+    classes: Sequence[str],
+    reading: Reading,
+    size: int,
+    test: tuple[Sequence[Path], Tensor] | None = None,
+    crop: int | None = None,
+    keep_ratio: bool = False,
+    true_labels: Tensor | None = None,
+) -> Source:
+    """A source of picture files.
+
+    Args:
+        paths, labels, ids: of the training set.
+        classes: names.
+        reading: see `Reading`.
+        size: side to which pictures are resized where `reading` leaves it open.
+        test: paths and labels of the test set.
+        crop: side of what a network sees where `reading` leaves it open.
+        keep_ratio: cut the middle out instead of stretching.
+        true_labels: known truth.
+    """
+    found = look_at(PictureFiles(tuple(paths)), reading, size, keep_ratio)
+    test_inputs = test_labels = None
+    notes = found.notes
+    if test is not None:
+        tested = look_at(PictureFiles(tuple(test[0])), reading, size, keep_ratio, testing=True)
+        test_inputs, test_labels, notes = tested.inputs, test[1][tested.kept], notes + tested.notes
+    side = reading.image_size or size
+    crop = reading.crop or (crop if crop is not None and crop <= side else None)
+    kept = found.kept.tolist()
+    return Source(
+        found.inputs, labels[found.kept], tuple(ids[k] for k in kept), tuple(classes), test_inputs, test_labels,
+        None if true_labels is None else true_labels[found.kept],
+        shift=max(1, side // 8) if crop is None else 0, flip=True, crop=crop, blank=found.blank, notes=notes,
+    )  # fmt: skip
+
+
+def folder(argument: str, reading: Reading) -> Source:
+    """A folder of pictures, a sub-folder a class; train/ and test/ inside it where there are both"""
+    root = Path(argument)
+    if not argument or not root.is_dir():
+        raise InputError(
+            f"data: no such folder: {argument or '(empty)'}; expected folder:DIR with a sub-folder a class"
+        )
+    split = (root / "train").is_dir() and (root / "test").is_dir()
+    train = root / "train" if split else root
+    classes = sorted(entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not classes:
+        raise InputError(f"data: {train} has no sub-folders; expected one for each class, with pictures in it")
+    paths, labels = find_pictures(train, classes)
+    counts = labels.bincount(minlength=len(classes))
+    if not bool(counts.all()):
+        empty = train / classes[int((counts == 0).nonzero()[0])]
+        raise InputError(f"data: {empty} holds no pictures ({', '.join(SUFFIXES)}); add some, or remove the folder")
+    test = None
+    if split:
+        unknown = sorted({entry.name for entry in (root / "test").iterdir() if entry.is_dir()} - set(classes))
+        if unknown:
+            raise InputError(f"data: {root / 'test' / unknown[0]}: no class of that name under {train}")
+        test = find_pictures(root / "test", classes)
+        if not test[0]:
+            raise InputError(f"data: {root / 'test'} holds no pictures; add some, or remove the folder")
+    ids = [printable(path.relative_to(train).as_posix()) for path in paths]
+    return picture_source(paths, labels, ids, [printable(name) for name in classes], reading, 32, test)
+
+
+def find_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], Tensor]:
+    """Pictures under ``root/CLASS`` and their classes' positions."""
+    found = [
+        (file, k)
+        for k, name in enumerate(classes)
+        for file in sorted((root / name).rglob("*"))
+        if file.suffix.lower() in SUFFIXES
+    ]
+    return [file for file, _ in found], torch.tensor([k for _, k in found], dtype=torch.int64)
+
+
+def printable(name: str) -> str:
+    """A file name whose bytes are no UTF-8, with those bytes as ``\\xNN``, so that any table can hold it."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")

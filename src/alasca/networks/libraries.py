@@ -1,0 +1,119 @@
+"""Networks of other libraries by name: timm, torchvision, and Hugging Face transformers for texts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from alasca.core import InputError
+from alasca.networks.text import Tokens
+
+EXTRAS = {"timm": "timm", "torchvision": "timm", "transformers": "hf"}
+"""Which extra brings a library."""
+
+
+def library(name: str) -> ModuleType:
+    """An optional library.
+
+    Raises:
+        InputError: it is missing or broken; the message says what to type.
+    """
+    try:
+        return importlib.import_module(name)
+    except (ImportError, RuntimeError, OSError) as error:
+        why = " ".join(str(error).split())[:120]
+        raise InputError(
+            f"network: {name} can't be imported ({why}); type: pip install 'alasca[{EXTRAS[name]}]'"
+        ) from error
+
+
+def timm_network(name: str, channels: int, num_classes: int, pretrained: bool) -> nn.Module:
+    """A picture network of timm, with a new classifier."""
+    timm = library("timm")
+    if name not in timm.list_models() and not timm.is_model(name.partition(".")[0]):
+        near = timm.list_models(f"*{name[:8]}*")[:3]
+        raise InputError(f"network: timm has no model {name!r}; near it: {', '.join(near) or 'none'}")
+    net: nn.Module = weights(
+        lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels), name
+    )
+    return net
+
+
+def torchvision_network(name: str, num_classes: int, pretrained: bool) -> nn.Module:
+    """A picture network of torchvision, with a new classifier."""
+    models = library("torchvision").models
+    if name not in models.list_models():
+        near = [known for known in models.list_models() if known.startswith(name[:5])][:3]
+        raise InputError(f"network: torchvision has no model {name!r}; near it: {', '.join(near) or 'none'}")
+    if not pretrained:
+        made: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
+        return made
+    net: nn.Module = weights(lambda: models.get_model(name, weights="DEFAULT"), name)
+    last = [path for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
+    net.set_submodule(last, nn.Linear(net.get_submodule(last).in_features, num_classes))  # type: ignore[arg-type]  # a linear layer's is an int
+    return net
+
+
+def weights(make: Callable[[], Any], name: str) -> Any:
+    """Make a network whose weights may come from a cache or a network.
+
+    Raises:
+        InputError: they can't be had.
+    """
+    try:
+        return make()
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise InputError(f"network: {name} can't be made ({' '.join(str(error).split())[:200]})") from error
+
+
+class TextModel(nn.Module):
+    """A transformers model that takes token ids alone, and makes the mask from its padding token.
+
+    `padding_index` tells sub-classifiers which tokens are no words.
+    """
+
+    def __init__(self, model: nn.Module, padding: int) -> None:
+        super().__init__()
+        self.model = model
+        self.padding_index = padding
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Token ids ``[B, T]`` to logits ``[B, K]``."""
+        mask = (tokens != self.padding_index).long()
+        logits: Tensor = self.model(input_ids=tokens, attention_mask=mask).logits
+        return logits
+
+
+def hf_network(name: str, num_classes: int, tokens: Tokens | None, pretrained: bool) -> nn.Module:
+    """A text classifier of transformers: from a folder or the cache, with its weights or from scratch."""
+    transformers = library("transformers")
+
+    def make() -> nn.Module:
+        auto = transformers.AutoModelForSequenceClassification
+        if pretrained:
+            model: nn.Module = auto.from_pretrained(name, num_labels=num_classes)
+            return model
+        config = transformers.AutoConfig.from_pretrained(name, num_labels=num_classes)
+        scratch: nn.Module = auto.from_config(config)
+        return scratch
+
+    assert tokens is not None, "a network of texts is made for token ids"
+    return TextModel(weights(make, f"hf:{name}"), tokens.padding)
+
+
+def hf_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens]:
+    """The tokenizer of a transformers model, and what its numbers mean."""
+    transformers = library("transformers")
+    tokenizer = weights(lambda: transformers.AutoTokenizer.from_pretrained(name), f"hf:{name}")
+    if tokenizer.pad_token_id is None:
+        raise InputError(f"network: the tokenizer of hf:{name} has no padding token; give it one and save it anew")
+
+    def tokens(text: str) -> list[int]:
+        found: list[int] = tokenizer(text)["input_ids"]
+        return found
+
+    return tokens, Tokens(len(tokenizer), int(tokenizer.pad_token_id))
