@@ -184,7 +184,8 @@ class Records:
         predicted: the trained network's prediction on the plain sample.
         suggested: the label to put in the given one's place; equal to it where there is no issue.
         issue: whether the given label is taken for wrong.
-        quality: mean probability of the given label over training visits, 0 (surely wrong) to 1.
+        quality: mean probability of the given label over training visits, 0 (surely wrong) to 1; NaN where the sample
+            could not be read.
         margin: mean logit of the given label less the largest other, over training visits.
         differing: share of training visits whose prediction was not the given label.
         visits: training visits.
@@ -251,7 +252,7 @@ class Records:
             return np.array([position[name] for name in table[column]], dtype=np.int64)
 
         def floats(column: str) -> np.ndarray:
-            return np.asarray(table[column].to_numpy(), dtype=np.float64)
+            return np.asarray(pd.to_numeric(table[column]), dtype=np.float64)  # an empty cell is no number: NaN
 
         def optional(column: str) -> np.ndarray | None:
             return floats(column) if column in table else None

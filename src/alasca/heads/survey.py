@@ -150,14 +150,13 @@ class Survey:
         return [v for v in self.visits if v.output.dim() == dims and v.name and names.count(v.name) == 1]
 
     def _named(self) -> list[str]:
-        """All but the last of the stages that the network names itself, three at most."""
+        """All but the last of the stages that the network names itself, three at most; quarters of equal blocks."""
         info = getattr(self.net, "feature_info", None)
         stages = list(getattr(info, "info", info) or [])
         ends = {stage["reduction"]: stage["module"] for stage in stages}  # the last module of each resolution
+        found = list(ends.values())[:-1][-3:] if len(ends) > 1 else quarters([stage["module"] for stage in stages])
         ran = [visit.name for visit in self.visits]
-        if len(ends) < 2 or any(ran.count(name) != 1 for name in ends.values()):
-            return []
-        return list(ends.values())[:-1][-3:]
+        return found if all(ran.count(name) == 1 for name in found) else []
 
     def _stages(self) -> list[str]:
         maps = self._once(4)
@@ -179,14 +178,23 @@ class Survey:
             if family != visit.name and not visit.leaf:
                 families.setdefault((family, visit.shape), []).append(visit.name)
         blocks = max(families.values(), key=len, default=[])
-        quarters = [max(0, round(len(blocks) * k / 4) - 1) for k in (1, 2, 3)]
-        return [blocks[k] for k in dict.fromkeys(quarters) if k < len(blocks) - 1]
+        return quarters(blocks)
 
     def _layers(self) -> list[str]:
         vectors = [visit for visit in self._once(2) if visit.leaf]
         linear = [k for k, visit in enumerate(vectors) if isinstance(visit.module, nn.Linear)]
         ends = [vectors[k - 1].name for k in linear[1:]]
         return ends[:-1] or ends
+
+
+def quarters(blocks: list[str]) -> list[str]:
+    """The ends of the first three quarters of a row of blocks, as far as they differ.
+
+    >>> quarters([f"block{k}" for k in range(8)])
+    ['block1', 'block3', 'block5']
+    """
+    ends = [max(0, round(len(blocks) * k / 4) - 1) for k in (1, 2, 3)]
+    return [blocks[k] for k in dict.fromkeys(ends) if k < len(blocks) - 1]
 
 
 def is_channels_last(module: nn.Module, output: Tensor) -> bool:

@@ -43,11 +43,15 @@ class SmallResNet(nn.Module):
 
 
 class Perceptron(nn.Sequential):
-    """Three hidden layers of 256 with BatchNorm and ReLU, for rows of numbers."""
+    """Three hidden layers of 256 with BatchNorm, ReLU and dropout of one half, for rows of numbers.
+
+    Without dropout a perceptron of this width learns the wrong labels of a small table within a few epochs, inside
+    ALASCA too: ``docs/data.md`` has both.
+    """
 
     def __init__(self, width: int, num_classes: int) -> None:
         layers: list[nn.Module] = []
         for size in (256, 256, 256):
-            layers += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU()]
+            layers += [nn.Linear(width, size, bias=False), nn.BatchNorm1d(size), nn.ReLU(), nn.Dropout(0.5)]
             width = size
         super().__init__(*layers, nn.Linear(width, num_classes))

@@ -1,0 +1,190 @@
+"""Networks by name: parameter counts of the field, sizes of stages, places for sub-classifiers, other libraries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from alasca import InputError, SubClassifiers
+from alasca.heads import Network
+from alasca.networks import NETWORKS, Tokens, create_network, text_tokenizer
+
+COUNTS = {
+    "resnet34": (21_282_122, 21_328_292), "resnet18": (11_173_962, 11_220_132), "resnet32": (464_154, 470_004),
+    "preact-resnet18": (11_171_146, 11_217_316), "wrn28-4": (5_849_050, 5_872_180), "vgg19-bn": (20_040_522, None),
+    "vgg19": (20_029_514, None),
+}  # fmt: skip
+PLACES = {
+    "resnet34": {"layer1": 32, "layer2": 16, "layer3": 8}, "resnet18": {"layer1": 32, "layer2": 16, "layer3": 8},
+    "resnet18-narrow": {"layer1": 32, "layer2": 16, "layer3": 8}, "resnet32": {"layer1": 32, "layer2": 16},
+    "preact-resnet18": {"layer1": 32, "layer2": 16, "layer3": 8}, "wrn28-4": {"layer1": 32, "layer2": 16},
+    "vgg19-bn": {"features.stage2": 8, "features.stage3": 4, "features.stage4": 2},
+    "vgg19": {"features.stage2": 8, "features.stage3": 4, "features.stage4": 2},
+}  # fmt: skip
+"""Where the paper puts sub-classifiers, and the side of the map: after all stages but the last; VGG: pools 2 to 4."""
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_parameter_counts(name: str):
+    for classes, expected in zip((10, 100), COUNTS[name], strict=True):
+        with torch.device("meta"):
+            net = create_network(name, (3, 32, 32), classes)
+        found = sum(parameter.numel() for parameter in net.parameters())
+        assert expected in (None, found)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_default_places(name: str):
+    torch.manual_seed(0)
+    net = create_network(name, (3, 32, 32), 10)
+    sizes: dict[str, int] = {}
+    for place in PLACES[name]:
+        net.get_submodule(place).register_forward_hook(
+            lambda module, given, value, place=place: sizes.update({place: value.shape[-1]})
+        )
+    wrapped = SubClassifiers(net, num_classes=10, example=torch.zeros(2, 3, 32, 32), head="linear")
+    assert wrapped.places == list(PLACES[name])
+    assert sizes == PLACES[name]
+    output = wrapped(torch.randn(2, 3, 32, 32))
+    assert output.logits.shape == (2, 10)
+    assert len(output.aux) == len(PLACES[name])
+    assert isinstance(Network(net, example=torch.zeros(2, 3, 32, 32)).classifier, nn.Linear)
+
+
+def test_shortcuts_without_parameters_pad_with_zeros():
+    """Option A: every second pixel, new channels around the old ones."""
+    from alasca.networks.resnet import PaddedShortcut
+
+    x = torch.randn(2, 16, 8, 8)
+    found = PaddedShortcut(16, 2)(x)
+    assert found.shape == (2, 32, 4, 4)
+    assert torch.equal(found[:, 8:24], x[:, :, ::2, ::2])
+    assert not found[:, :8].any()
+    assert not found[:, 24:].any()
+
+
+def test_preactivation_shortcuts_read_the_activation():
+    from alasca.networks.resnet import PreActBlock
+
+    block = PreActBlock(4, 8, 2).eval()
+    nn.init.zeros_(block.conv2.weight)
+    x = torch.randn(2, 4, 8, 8)
+    assert block.shortcut is not None
+    torch.testing.assert_close(block(x), block.shortcut(torch.relu(block.bn1(x))))
+    same = PreActBlock(4, 4, 1).eval()
+    nn.init.zeros_(same.conv2.weight)
+    torch.testing.assert_close(same(x), x)
+
+
+@pytest.mark.parametrize(
+    ("name", "places", "size"),
+    [
+        ("timm:resnet18", ["layer1", "layer2", "layer3"], 64),
+        ("timm:resnet50", ["layer1", "layer2", "layer3"], 64),
+        ("timm:mobilenetv3_small_050", 3, 64),
+        ("timm:vit_tiny_patch16_224", ["blocks.2", "blocks.5", "blocks.8"], 224),
+        ("timm:convnext_atto", ["stages.0", "stages.1", "stages.2"], 64),
+        ("torchvision:resnet18", ["layer1", "layer2", "layer3"], 64),
+        ("torchvision:shufflenet_v2_x0_5", 3, 64),
+    ],
+)
+def test_networks_of_other_libraries(name: str, places: list[str] | int, size: int):
+    net = create_network(name, (3, size, size), 7)
+    wrapped = SubClassifiers(net, num_classes=7, example=torch.zeros(2, 3, size, size), head="linear")
+    assert wrapped.places == places or len(wrapped.places) == places
+    output = wrapped(torch.randn(2, 3, size, size))
+    assert output.logits.shape == (2, 7)
+    assert all(logits.shape == (2, 7) for logits in output.aux)
+
+
+def test_grey_pictures_and_unknown_names():
+    assert create_network("timm:resnet18", (1, 32, 32), 3)(torch.zeros(2, 1, 32, 32)).shape == (2, 3)
+    for name, words in (
+        ("timm:resnet19", "timm has no model 'resnet19'; near it: "),
+        ("torchvision:resnet19", "torchvision has no model 'resnet19'; near it: resnet1"),
+        ("resnet43", "did you mean 'resnet34'"),
+        ("zzz", r"expected one of small-resnet.*timm:NAME.*package\.module:callable"),
+        ("mlp", r"mlp reads rows of numbers, the data are pictures \[3, 32, 32\]; try small-resnet"),
+        ("text-transformer", "reads texts, the data are pictures"),
+        ("hf:gpt2", "reads texts, the data are pictures"),
+        ("hf", "'hf' is unknown"),
+        ("no.such.module:f", "can't be imported"),
+    ):
+        with pytest.raises(InputError, match=words) as error:
+            create_network(name, (3, 32, 32), 10)
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="no published weights of resnet34"):
+        create_network("resnet34", (3, 32, 32), 10, pretrained=True)
+    with pytest.raises(InputError, match="try text-transformer"):
+        create_network("mlp", (12,), 2, Tokens(100, 0))
+
+
+def test_a_missing_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match=r"timm can't be imported .*pip install 'alasca\[timm\]'"):
+        create_network("timm:resnet18", (3, 32, 32), 10)
+
+
+def bert(folder: Path) -> str:
+    """A tiny BERT with a tokenizer of ten words, saved as its library saves them."""
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "free", "money", "now", "hello", "friend"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(vocab={word: k for k, word in enumerate(words)})
+    tokenizer.save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=10, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    return f"hf:{folder}"
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> list[tuple[str, Callable[[], nn.Module], Tensor, Tensor]]:
+    """Both kinds of text network with short token ids, and the same with more padding."""
+    short = torch.tensor([[5, 6, 7, 0], [8, 9, 0, 0]])
+    long = torch.nn.functional.pad(short, (0, 4))
+    name = bert(tmp_path)
+    found = text_tokenizer(name)
+    assert found is not None
+    return [
+        ("text-transformer", lambda: create_network("auto", (8,), 2, Tokens(10, 0)), short, long),
+        (name, lambda: create_network(name, (8,), 2, found[1]), short, long),
+    ]
+
+
+def test_text_networks_do_not_read_padding(texts: list[tuple[str, Callable[[], nn.Module], Tensor, Tensor]]):
+    """Neither logits nor sub-classifiers change when texts are padded further."""
+    for name, make, short, long in texts:
+        net = Network(make(), example=long, num_classes=2)
+        net.attach(None, long, "linear")
+        net.heads_in_eval = True
+        net.eval()
+        assert len(net.places) == 3, name
+        first, second = net(short), net(long)
+        torch.testing.assert_close(first.logits, second.logits, atol=1e-5, rtol=1e-4)
+        for one, other in zip(first.aux, second.aux, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def test_a_tokenizer_comes_with_its_network(tmp_path: Path):
+    found = text_tokenizer(bert(tmp_path))
+    assert found is not None
+    tokenize, tokens = found
+    assert tokenize("hello friend zzz") == [2, 8, 9, 1, 3]
+    assert tokens == Tokens(10, 0)
+    assert text_tokenizer("text-transformer") is None
+    with pytest.raises(InputError, match=r"hf:.*none can't be made"):
+        text_tokenizer(f"hf:{tmp_path / 'none'}")
+
+
+def test_every_network_has_a_line_for_the_list():
+    for make in NETWORKS.values():
+        assert (make.__doc__ or "").strip()
