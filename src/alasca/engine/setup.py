@@ -102,7 +102,7 @@ def check(method: Method, make_network: Callable[[], nn.Module], data: Data, tra
     check_data(method, data, training)
     try:
         with torch.random.fork_rng(devices=[]):
-            nets, _ = attach_networks(method, make_network, data, training, torch.device("cpu"), 0)
+            nets, problem = attach_networks(method, make_network, data, training, torch.device("cpu"), 0)
             with torch.no_grad():
                 logits = nets[0].eval()(data.train.view("plain", torch.arange(2))).logits
     except InputError:
@@ -111,3 +111,8 @@ def check(method: Method, make_network: Callable[[], nn.Module], data: Data, tra
         raise InputError(f"network: {' '.join(str(error).split())}") from error
     if logits.shape != (2, data.num_classes):
         raise InputError(f"network: gives {list(logits.shape)} for 2 samples of {data.num_classes} classes")
+    try:
+        with torch.random.fork_rng(devices=[]):
+            method.begin(nets, problem)
+    except ValueError as error:
+        raise InputError(f"method: {' '.join(str(error).split())}") from error
