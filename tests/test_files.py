@@ -15,7 +15,8 @@ from PIL import Image
 from alasca import InputError
 from alasca.core import Phase, Stream
 from alasca.data import Loader, Pool, Reading, Samples, load_source
-from alasca.data.rows import Decoder, MappedRows, PictureFiles, ahead
+from alasca.data.pictures import Decoder, PictureFiles
+from alasca.data.rows import MappedRows, ahead
 from alasca.data.views import centre_crop, crop_and_flip
 from alasca.engine import Progress, Training
 from alasca.experiment import Settings, prepare, resume, train

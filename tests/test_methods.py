@@ -205,7 +205,7 @@ def test_the_best_networks_are_those_of_the_best_epoch():
 def test_early_stopping_takes_the_earliest_best_epoch(monkeypatch: pytest.MonkeyPatch):
     accuracies = iter([50.0, 60.0, 40.0, 60.0, 55.0])
     monkeypatch.setattr(
-        "alasca.engine.loop.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
+        "alasca.engine.probe.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
     )
     made = trainer(create_method("early_stopping"), planted(8), settings(5))
     val = made.data.val
@@ -219,7 +219,7 @@ def test_early_stopping_takes_the_earliest_best_epoch(monkeypatch: pytest.Monkey
 def test_fresh_networks_forget_what_earlier_ones_reached(monkeypatch: pytest.MonkeyPatch):
     accuracies = iter([90.0, 95.0, 30.0, 60.0, 50.0, 40.0])
     monkeypatch.setattr(
-        "alasca.engine.loop.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
+        "alasca.engine.probe.accuracy", lambda method, nets, samples: next(accuracies) if samples is val else 0.0
     )
     made = trainer(create_method("har"), planted(8), settings(3, select="noisy-val"))
     val = made.data.val

@@ -113,8 +113,8 @@ class Loader:
     def _batch(self, names: tuple[str, ...], chosen: Chosen, values: Tensor) -> Batch:
         device = self.samples.labels.device
         index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
-        if lost := self.samples.lost:
-            weight = weight * torch.tensor([k not in lost for k in chosen.index.tolist()], device=device)
+        if (sound := self.samples.sound(chosen.index)) is not None:
+            weight = weight * sound.to(device)
         views = tuple(
             self.samples.view_of(values, name, index, fold(chosen.seed, "view", place))
             for place, name in enumerate(names)

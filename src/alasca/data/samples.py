@@ -86,10 +86,9 @@ class Samples:
             return (self.inputs[rows.to(self.inputs.device)] for rows in batches)
         return self.inputs.read(batches)
 
-    @property
-    def lost(self) -> frozenset[int]:
-        """Positions of pictures that could not be read when they were needed."""
-        return frozenset() if isinstance(self.inputs, Tensor) else self.inputs.lost
+    def sound(self, rows: Tensor) -> Tensor | None:
+        """Whether each of some samples ``[B]`` could be read when it was needed; None where all could."""
+        return None if isinstance(self.inputs, Tensor) else self.inputs.sound(rows)
 
     def view(self, name: str, rows: Tensor, seed: int = 0) -> Tensor:
         """One view of some samples, as the network reads them; see `view_of`."""

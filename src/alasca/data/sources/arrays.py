@@ -48,19 +48,39 @@ def npz(argument: str, reading: Reading) -> Source:
             )
     names = class_names(path, arrays, suffix)
     inputs = as_inputs(path, f"x{suffix}", arrays[f"x{suffix}"])
-    labels = as_labels(path, f"y{suffix}", arrays[f"y{suffix}"], len(inputs), names)
-    test_inputs = test_labels = true_labels = None
+    tests = None
     if "x_test" in arrays and "y_test" in arrays:
-        test_inputs = as_inputs(path, "x_test", arrays["x_test"])
-        test_labels = as_labels(path, "y_test", arrays["y_test"], len(test_inputs), names)
-        if test_inputs.shape[1:] != inputs.shape[1:] or test_inputs.dtype != inputs.dtype:
-            raise InputError(f"data: {path}: x_test is {list(test_inputs.shape)}, but x{suffix} {list(inputs.shape)}")
-    if "y_true" in arrays:
-        true_labels = as_labels(path, "y_true", arrays["y_true"], len(inputs), names)
+        tests = as_inputs(path, "x_test", arrays["x_test"])
+    return array_source(path, arrays, suffix, names, inputs, tests)
+
+
+def array_source(
+    path: Path,
+    arrays: dict[str, np.ndarray],
+    suffix: str,
+    names: tuple[str, ...],
+    inputs: Tensor | MappedRows,
+    tests: Tensor | MappedRows | None,
+) -> Source:
+    """A source of inputs that were checked, and the labels in `arrays`.
+
+    Args:
+        path: of the archive or folder.
+        arrays: holds ``y`` with the suffix and, where known, ``y_test`` and ``y_true``.
+        suffix: ``"_train"`` or nothing.
+        names: of the classes.
+        inputs: of the training set.
+        tests: of the test set.
+    """
+    if tests is not None and (tests.shape[1:] != inputs.shape[1:] or tests.dtype != inputs.dtype):
+        raise InputError(f"data: {path}: x_test is {list(tests.shape)}, but x{suffix} {list(inputs.shape)}")
+    labels = as_labels(path, f"y{suffix}", arrays[f"y{suffix}"], len(inputs), names)
     pictures = inputs.dtype == torch.uint8
     return Source(
-        inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), names, test_inputs, test_labels,
-        true_labels, shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
+        inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), names, tests,
+        None if tests is None else as_labels(path, "y_test", arrays["y_test"], len(tests), names),
+        as_labels(path, "y_true", arrays["y_true"], len(inputs), names) if "y_true" in arrays else None,
+        shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
     )  # fmt: skip
 
 
@@ -132,20 +152,10 @@ def npy(argument: str, reading: Reading) -> Source:
             arrays[name] = np.asarray(mapped(root / f"{name}.npy"))
     names = class_names(root, arrays, "")
     inputs = mapped_inputs(root / "x.npy", x)
-    test_inputs = test_labels = true_labels = None
+    tests = None
     if "y_test" in arrays:
-        test_inputs = mapped_inputs(root / "x_test.npy", mapped(root / "x_test.npy"))
-        test_labels = as_labels(root, "y_test", arrays["y_test"], len(test_inputs), names)
-        if test_inputs.sample_shape != inputs.sample_shape or test_inputs.dtype != inputs.dtype:
-            raise InputError(f"data: {root}: x_test is {list(test_inputs.shape)}, but x {list(inputs.shape)}")
-    labels = as_labels(root, "y", arrays["y"], len(inputs), names)
-    if "y_true" in arrays:
-        true_labels = as_labels(root, "y_true", arrays["y_true"], len(inputs), names)
-    pictures = inputs.dtype == torch.uint8
-    return Source(
-        inputs, labels, tuple(f"{root.name}/{k}" for k in range(len(inputs))), names, test_inputs, test_labels,
-        true_labels, shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
-    )  # fmt: skip
+        tests = mapped_inputs(root / "x_test.npy", mapped(root / "x_test.npy"))
+    return array_source(root, arrays, "", names, inputs, tests)
 
 
 def mapped(path: Path) -> np.ndarray:

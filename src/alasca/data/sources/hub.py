@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from alasca.core import InputError
-from alasca.data.rows import Pictures
+from alasca.data.pictures import Pictures
 from alasca.data.sources.base import Inputs, Reading, Source, in_range, positions
 from alasca.data.sources.pictures import look_at
 from alasca.data.sources.tables import class_order, whole

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from alasca.core import InputError
-from alasca.data.rows import DecodedRows, Decoder, PictureFiles, Pictures, Rows
+from alasca.data.pictures import DecodedRows, Decoder, PictureFiles, Pictures
+from alasca.data.rows import Rows
 from alasca.data.sources.base import Reading, Source, shortened
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
