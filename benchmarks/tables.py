@@ -78,8 +78,8 @@ def main() -> None:
     heads = ["table", "network", "method", "bare", "in ALASCA", "wrong labels memorised, bare / in ALASCA"]
     settings = ", ".join(f"{name} {value}" for name, value in TRAINING.items())
     words = (
-        f"\nTest accuracy, last epoch, mean ± standard deviation over {SEEDS} seeds; 40% (breast cancer) and 60% (digits) "
-        f"of the labels drawn anew; {settings}.\n"
+        f"\nTest accuracy, last epoch, mean ± standard deviation over {SEEDS} seeds; 40% (breast cancer) and 60% "
+        f"(digits) of the labels drawn anew; {settings}.\n"
     )
     put("tables", table(heads, lines) + words, "data.md")
 

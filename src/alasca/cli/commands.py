@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -157,10 +159,12 @@ def list_(
     from alasca.methods import list_methods, load, method_class, option_names
     from alasca.networks import NETWORKS, OTHERS
 
+    width = max(60, shutil.get_terminal_size((120, 24)).columns)
+
     def block(title: str, rows: dict[str, str]) -> None:
         print(title)
         for name, text in rows.items():
-            print(f"  {name:<24}{text}")
+            print(textwrap.fill(f"  {name:<23} {text}", width, subsequent_indent=" " * 26, break_on_hyphens=False))
 
     if what in ("all", "methods"):
         if verbose:
@@ -169,8 +173,8 @@ def list_(
             show_methods()
         else:
             block("Methods (--method)", {name: summary(method_class(name)) for name in list_methods()})
-        block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper))})
-        print(f"  {'':<24}options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}")
+        options = f"options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}"
+        block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper)), "": options})
     if what in ("all", "data"):
         block("Data (--data)", {form.written: summary(form.read) for form in SOURCES.values()})
         block("Label noise (--noise)", NOISES)
@@ -182,7 +186,7 @@ def list_(
 
 def summary(thing: Any) -> str:
     """First line of a docstring, without its quotes of code."""
-    return str((thing.__doc__ or "").strip().splitlines()[0]).replace("`", "")
+    return str((thing.__doc__ or "").strip().splitlines()[0]).replace("`", "").removesuffix(".")
 
 
 def one_line(error: CycloptsError) -> str:

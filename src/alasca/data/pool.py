@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from alasca.data.seeds import fold, generator
+from alasca.data.splits import place_in_class
 
 
 @dataclass(frozen=True)
@@ -35,23 +36,10 @@ class Pool:
         if self.size is None or self.labels is None:
             return self.index
         order = self.index[torch.randperm(len(self.index), generator=generator(fold(self.seed, stage, epoch), draw))]
-        place, classes = place_in_class(self.labels[order])
-        return order[place < max(1, self.size // classes)]
+        labels = self.labels[order]
+        classes = int((labels.bincount() > 0).sum())
+        return order[place_in_class(labels) < max(1, self.size // classes)]
 
     def part(self, index: Tensor) -> Pool:
         """The same pool without what is not in `index`."""
         return replace(self, index=self.index[torch.isin(self.index, index)])
-
-
-def place_in_class(labels: Tensor) -> tuple[Tensor, int]:
-    """How many earlier labels are the same ``[N]``, and the number of classes.
-
-    >>> place_in_class(torch.tensor([1, 0, 1, 1]))
-    (tensor([0, 0, 1, 2]), 2)
-    """
-    ordered, order = labels.sort(stable=True)
-    counts = ordered.bincount()
-    starts = counts.cumsum(0) - counts
-    place = torch.empty_like(labels)
-    place[order] = torch.arange(len(labels)) - starts[ordered]
-    return place, int((counts > 0).sum())

@@ -36,5 +36,19 @@ def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part", lea
         whole[int(whole.argmax())] -= 1
         whole[k] = 1
     whole = whole.minimum((sizes - leave).clamp(min=0))
-    taken = [order[labels[order] == k][:size] for k, size in enumerate(whole.tolist())]
-    return torch.cat(taken).sort().values
+    shuffled = labels[order]
+    return order[place_in_class(shuffled) < whole[shuffled]].sort().values
+
+
+def place_in_class(labels: Tensor) -> Tensor:
+    """How many earlier labels are the same ``[N]``.
+
+    >>> place_in_class(torch.tensor([1, 0, 1, 1]))
+    tensor([0, 0, 1, 2])
+    """
+    ordered, order = labels.sort(stable=True)
+    counts = ordered.bincount()
+    starts = counts.cumsum(0) - counts
+    place = torch.empty_like(labels)
+    place[order] = torch.arange(len(labels)) - starts[ordered]
+    return place
