@@ -155,9 +155,10 @@ def section(label: str, run: RunFolder, many: bool) -> str:
         hit = int((wrong & records.issue).sum())
         right = int(((records.suggested == records.true) & wrong & records.issue).sum())
         known = f" {int(wrong.sum())} are wrong in truth: {hit} of them were found, and {right} suggestions are right."
+    notes = "".join(f"<p class='soft'>{escape(note)}</p>" for note in described.get("notes", ()))
     return (
         f"<h2>{escape(heading)}</h2><p>{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} "
-        f'The whole table is in <code>samples.csv</code>.</p><div class="grid2">{"".join(cards)}</div>'
+        f'The whole table is in <code>samples.csv</code>.</p>{notes}<div class="grid2">{"".join(cards)}</div>'
     )
 
 
@@ -204,22 +205,29 @@ def suspects(run: RunFolder, records: Records) -> str:
     pictures, excerpts = run.pictures(), run.excerpts()
     ranking = records.ranking()
     if not pictures:
-        shown_as = {k: f"<td>{escape(records.ids[k])}</td>" for k in ranking[:24].tolist()}
-        if excerpts:
-            shown_as = {k: f"{cell}<td>{escape(excerpts.get(k, ''))}</td>" for k, cell in shown_as.items()}
-        rows = "".join(f"<tr>{cells}{labels_of(records, k)}</tr>" for k, cells in shown_as.items())
-        text_head = "<th>text</th>" if excerpts else ""
-        head = f"<tr><th>sample</th>{text_head}<th>given</th><th>suggested</th><th>quality</th></tr>"
-        return f'<div class="scroll"><table class="results">{head}{rows}</table></div>'
+        return suspect_list(records, ranking[:24].tolist(), excerpts)
     shown = [k for k in ranking.tolist() if k in pictures][:36]
     figures = "".join(f"<figure>{image(pictures[k], records.ids[k])}{caption(records, k)}</figure>" for k in shown)
     return f'<div class="pictures">{figures}</div>'
 
 
-def labels_of(records: Records, k: int) -> str:
-    """Cells of one sample."""
-    cells = (records.classes[records.given[k]], records.classes[records.suggested[k]], f"{records.quality[k]:.3f}")
-    return "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+def suspect_list(records: Records, rows: list[int], excerpts: dict[int, str]) -> str:
+    """Some samples as a table, with the beginnings of their texts where there are such."""
+    lines: list[dict[str, str]] = []
+    for k in rows:
+        text = {"text": excerpts.get(k, "")} if excerpts else {}
+        given, suggested = records.classes[records.given[k]], records.classes[records.suggested[k]]
+        true = {} if records.true is None else {"true": records.classes[records.true[k]]}
+        quality = f"{records.quality[k]:.3f}"
+        lines.append(
+            {"sample": records.ids[k], **text, "given": given, "suggested": suggested, **true, "quality": quality}
+        )
+    head = "".join(f'<th class="{name}">{name}</th>' for name in lines[0])
+    body = "".join(
+        "<tr>" + "".join(f'<td class="{n}" data-label="{n}">{escape(v)}</td>' for n, v in line.items()) + "</tr>"
+        for line in lines
+    )
+    return f'<div class="scroll"><table class="results stacked"><tr>{head}</tr>{body}</table></div>'
 
 
 def caption(records: Records, k: int) -> str:

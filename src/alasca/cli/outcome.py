@@ -57,6 +57,8 @@ def tell(run: RunFolder) -> None:
     if "store_error_p99" in done:
         mean, most = done["store_error_mean"], done["store_error_p99"]
         print(f"error of the store's confidence: mean {mean:.4f}, 99% of samples below {most:.4f}")
+    if (rate := described["noise_rate"]) is not None:
+        print(f"labels that are wrong in truth: {100 * rate:.1f}% (noise: {described['settings']['noise']})")
     samples = described["train_samples"]
     print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
     print(f"Next: alasca report {run.path}")
