@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
@@ -322,3 +323,42 @@ def test_list_verbose_names_options_presets_and_sources(capsys):
         assert f"\n  {name}: " in out
     assert "alpha=6, beta=0.1  [Wang et al. (2019), section 4.3]" in out
     assert "default             q=0.7, k=none" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[train]\nepochs = 2\n", r"has a section \[train\]; write its settings at the top"),
+        ("no-alasca = true\n", "no-alasca is no setting; write alasca = false"),
+    ],
+)
+def test_a_file_of_settings_is_not_half_read(text: str, words: str, tmp_path: Path, capsys):
+    (tmp_path / "c.toml").write_text(text)
+    code, _, err = run("train", "--config", str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), capsys=capsys)
+    assert code == 2
+    assert re.search(words, err)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_error_in_a_network_of_ones_own_says_where(tmp_path: Path, capsys, monkeypatch):
+    (tmp_path / "own_net_with_a_bug.py").write_text("def make(num_classes):\n    raise ValueError('boom')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    code, _, err = run("train", "--network", "own_net_with_a_bug:make", "--out", "run", capsys=capsys)
+    assert code == 2
+    assert re.search(r"network: boom \(ValueError, .*own_net_with_a_bug\.py:2\)", err)
+
+
+def test_an_unfinished_run_does_not_stop_a_report_of_many(tmp_path: Path, capsys):
+    from alasca.engine import Progress, Training
+    from alasca.experiment import Settings, train
+
+    for name in ("a", "b"):
+        train(Settings(limit=60, training=Training(epochs=1, device="cpu")), tmp_path / name, Progress())
+    (tmp_path / "b" / "done.json").unlink()
+    code, out, _ = run("report", str(tmp_path), capsys=capsys)
+    assert code == 0
+    assert f"left out: {tmp_path / 'b'} has not ended" in out
+    code, _, err = run("report", str(tmp_path / "b"), capsys=capsys)
+    assert code == 2
+    assert "has not ended; continue it with: alasca resume" in err

@@ -95,6 +95,14 @@ def test_statistics_normalise():
     assert rows.view("strong", torch.arange(2)).tolist() == [[-1, 0], [1, 0]]
 
 
+def test_statistics_of_many_rows_that_drift():
+    """Read in parts whose means differ, far from zero: the same as at once."""
+    rows = 1e4 + torch.arange(10_000.0)[:, None] * torch.tensor([1.0, 0.01]) + torch.randn(10_000, 2)
+    samples = Samples(rows, torch.zeros(10_000, dtype=torch.int64)).with_statistics()
+    torch.testing.assert_close(samples.mean, rows.double().mean(0).float())
+    torch.testing.assert_close(samples.std, rows.double().std(0, correction=0).float())
+
+
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(1, 100), st.integers(0, 99))
 @settings(max_examples=60, deadline=None)
 def test_balanced_parts(sizes: list[int], count: int, seed: int):

@@ -398,3 +398,10 @@ def test_one_process_in_trouble_stops_all(monkeypatch: pytest.MonkeyPatch):
 
         with pytest.raises(InputError, match="out: taken" if rank == 0 else "process 0 stopped"):
             enter()
+
+
+def test_one_cycle_by_hand():
+    """lr / 25 at the start, lr after three tenths, half of it midway down, 0 at the end; half of the rise midway up."""
+    training = Training(schedule="onecycle")
+    factors = [training.lr_factor(Clock(0, epoch, 100, 0, 1)) for epoch in (0, 15, 30, 65, 100)]
+    assert factors == pytest.approx([1 / 25, 0.52, 1.0, 0.5, 0.0], abs=1e-9)

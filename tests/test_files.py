@@ -45,7 +45,9 @@ def settings_for(photos: Path, policy: str, epochs: int = 2, **changes: object) 
 
 
 def test_a_bad_picture_is_fatal_before_anything_is_written(photos: Path, tmp_path: Path):
-    with pytest.raises(InputError, match=r"a/2\.jpg can't be read as a picture .*, nor can 1 more; mend or remove it"):
+    with pytest.raises(
+        InputError, match=r"a/2\.jpg can't be read as a picture .*, nor can .*b/1\.jpg; mend or remove it"
+    ):
         train(settings_for(photos, "fatal"), tmp_path / "run", Progress())
     assert not (tmp_path / "run").exists()
 
@@ -77,19 +79,112 @@ def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, t
     assert set(records.ranking()[-2:]) == set(np.nonzero(bad)[0]), "unknown ones come last"
 
 
-def test_a_picture_lost_in_the_night_weighs_nothing(photos: Path, caplog: pytest.LogCaptureFixture):
+def test_blank_pictures_are_not_held_out(photos: Path):
+    from dataclasses import replace
+
+    prepared = prepare(replace(settings_for(photos, "blank"), val_fraction=0.5))
+    assert prepared.data.val is not None
+    assert isinstance(prepared.data.val.inputs, torch.Tensor)
+    assert bool(prepared.data.val.inputs.flatten(1).any(1).all()), "a black one was held out"
+
+
+def test_another_stands_in_for_a_picture_lost_in_the_night(photos: Path, caplog: pytest.LogCaptureFixture):
+    """Neither its label nor its row of any store is touched, and the log names it once."""
     prepared = prepare(settings_for(photos, "skip", in_memory=False))
-    (photos / "b" / "3.jpg").unlink()
     row = prepared.ids.index("b/3.jpg")
     loader = Loader(prepared.data.train, prepared.data.pool(0), 10, 0)
     phase = Phase((0,), {"all": Stream()})
+    (whole,) = loader.batches(phase, (0, 0, 0))
+    (photos / "b" / "3.jpg").unlink()
     with caplog.at_level(logging.WARNING, "alasca"):
-        for epoch in range(2):
-            (batches,) = loader.batches(phase, (0, epoch, 0))
-            batch = batches["all"]
-            assert batch.weight[batch.index == row].item() == 0
-            assert batch.weight.sum() == 9
+        for _ in range(2):
+            (batches,) = loader.batches(phase, (0, 0, 0))
+            batch, before = batches["all"], whole["all"]
+            assert row not in batch.index.tolist()
+            assert len(batch.index) == 10
+            same = batch.index == before.index
+            assert same.sum() == 9
+            assert torch.equal(batch.views[0][same], before.views[0][same])
+            stood_in = batch.index[~same].item()
+            assert batch.labels[~same].item() == prepared.data.train.labels[stood_in].item()
     assert [record.message.count("b/3.jpg can't be read") for record in caplog.records] == [1], "said once"
+
+
+def test_a_lost_disk_stops_a_run_that_can_go_on(tmp_path: Path):
+    import shutil
+
+    from alasca.engine import Trainer
+    from alasca.runs import RunFolder
+
+    for name in "ab":
+        for k in range(8):
+            picture(tmp_path / "p" / name / f"{k}.png", k + 10 * ord(name))
+    reading = Reading(image_size=16, workers=0, in_memory=False)
+    training = Training(epochs=2, batch_size=4, device="cpu", checkpoint_seconds=1e9)
+    given = Settings(data=f"folder:{tmp_path / 'p'}", val_fraction=0.0, reading=reading, training=training, threads=1)
+    prepared = prepare(given)
+    shutil.move(tmp_path / "p", tmp_path / "elsewhere")
+    run = RunFolder.create(tmp_path / "run")
+    made = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training, run)
+    with pytest.raises(InputError, match="not one picture of a step can be read any more"):
+        made.fit()
+    shutil.move(tmp_path / "elsewhere", tmp_path / "p")
+    prepared = prepare(given)
+    again = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training, run)
+    again.fit(resume=True)
+    whole = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training)
+    whole.fit()
+    require_same(everything(whole), everything(again), "after the disk came back")
+
+
+def test_kinds_of_pixels(tmp_path: Path):
+    """16 bits are scaled, turned pictures are turned back, alpha and palettes become colours; floats are refused."""
+    deep = np.full((8, 8), 128 * 257, np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray(deep).save(tmp_path / "deep.tif")
+    turned = np.zeros((8, 16, 3), np.uint8)
+    turned[:, :8] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter: left is top
+    Image.fromarray(turned).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    Image.fromarray(np.full((8, 8, 4), 90, np.uint8), "RGBA").save(tmp_path / "alpha.png")
+    Image.fromarray(np.full((8, 8), 90, np.uint8)).convert("P").save(tmp_path / "palette.gif")
+    Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tif")
+    (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
+    names = ["deep.png", "deep.tif", "turned.jpg", "alpha.png", "palette.gif", "float.tif", "script.png"]
+    pictures, wrong = Decoder(PictureFiles(tuple(tmp_path / name for name in names)), 8).__getitems__(list(range(7)))
+    assert set(wrong) == {5, 6}
+    assert "whose range is not known" in wrong[5]
+    assert (pictures[0] == 128).all()
+    assert (pictures[1] == 128).all()
+    assert pictures[2, :, :3].min() > 240
+    assert pictures[2, :, 5:].max() < 15
+    assert (pictures[3] == 90).all()
+    assert (pictures[4] == 90).all()
+
+
+def test_labels_from_a_file_stay_with_their_pictures(photos: Path, tmp_path: Path):
+    """The file's order is that of all pictures, also of those that are left out."""
+    from dataclasses import replace
+
+    given = settings_for(photos, "skip")
+    np.savez(tmp_path / "y.npz", y=np.arange(12) % 2, short=np.arange(9) % 2)
+    prepared = prepare(replace(given, noise=f"file:{tmp_path / 'y.npz'}#y"))
+    order = [f"{name}/{k}.jpg" for name in "ab" for k in range(6)]
+    found = dict(zip(prepared.ids, prepared.data.train.labels.tolist(), strict=True))
+    assert found == {name: k % 2 for k, name in enumerate(order) if name in found}
+    assert len(found) == 10
+    fewer = prepare(replace(given, noise=f"file:{tmp_path / 'y.npz'}#short"))
+    assert fewer.ids == tuple(name for name in order[:9] if name not in ("a/2.jpg", "b/1.jpg"))
+
+
+def test_a_crop_must_fit_and_something_must_be_readable(photos: Path):
+    with pytest.raises(InputError, match=r"crop: 64, expected at most image-size \(32\)"):
+        load_source(f"folder:{photos}", Reading(crop=64, on_bad_image="skip", workers=0))
+    for file in photos.rglob("*.jpg"):
+        file.write_bytes(b"gone")
+    with pytest.raises(InputError, match=r"not one of 12 pictures can be read, such as .*a/0\.jpg"):
+        load_source(f"folder:{photos}", Reading(on_bad_image="skip", workers=0))
 
 
 def test_workers_bring_what_one_process_brings(tmp_path: Path):
@@ -229,6 +324,30 @@ def test_a_balanced_subset_is_drawn_anew_every_epoch():
     assert loader.steps(phase) == 3
     assert seen[0] == sorted(first.tolist())
     assert seen[1] == sorted(second.tolist())
+
+
+def test_a_probe_covers_what_its_epoch_draws_from():
+    from dataclasses import replace
+
+    from alasca import create_method
+    from alasca.testing.planted import trainer
+
+    data = replace(planted(8), epoch_samples=32)
+    seen: list[tuple[list[int], list[int]]] = []
+    method = create_method("ce")
+    made = trainer(method, data, settings(3))
+    plan = type(method).plan
+
+    def looked(nets: object, probe: object, clock: object) -> object:
+        drawn = made.loader.pool.draw(0, clock.epoch)  # type: ignore[attr-defined]  # a Clock
+        seen.append((probe.index.tolist(), drawn.tolist()))  # type: ignore[attr-defined]  # a Probe
+        return plan(method, nets, probe, clock)  # type: ignore[arg-type]  # handed on
+
+    method.plan = looked  # type: ignore[method-assign,assignment]  # to look at what it is given
+    made.fit()
+    assert len(seen) == 3
+    assert all(probed == drawn for probed, drawn in seen)
+    assert seen[0] != seen[1]
 
 
 def test_every_method_trains_on_per_epoch_subsets():

@@ -194,7 +194,7 @@ def test_wrong_specifications_are_one_line(tmp_path: Path):
         with pytest.raises(InputError, match=words) as error:
             apply_noise(spec, TEN, 10, 0, {"both": TEN_MAP}, bright(1).expand(50_000, -1, -1, -1))
         assert "\n" not in str(error.value)
-    with pytest.raises(InputError, match="these are read from files"):
+    with pytest.raises(InputError, match="held in memory"):
         apply_noise("instance:0.4", TEN, 10, 0)
     with pytest.raises(InputError, match="none for these data"):
         apply_noise("asymmetric:0.4:both", TEN, 10, 0)

@@ -156,6 +156,31 @@ def test_tables_of_numbers(suffix: str, tmp_path: Path):
     ), "ids survive another order"
 
 
+def test_a_table_says_which_columns_it_read(tmp_path: Path):
+    frame = rows().assign(city="Ulm")
+    source = load_source(f"table:{write(frame, tmp_path / 't.csv')}")
+    assert source.notes == ("t.csv: numbers in a, b; not read: city",)
+
+
+def test_a_name_without_its_kind_is_guessed(tmp_path: Path):
+    write(rows(), tmp_path / "t.csv")
+    for spec, words in ((tmp_path / "t.csv", "did you mean --data table:"), (tmp_path, "did you mean --data folder:")):
+        with pytest.raises(InputError, match=words):
+            load_source(str(spec))
+
+
+@pytest.mark.parametrize("name", ["test", "val"])
+def test_a_folder_to_test_on(name: str, tmp_path: Path):
+    for split in ("train", name):
+        for label in "ab":
+            for k in range(2):
+                lookalikes.picture(tmp_path / split / label / f"{k}.png", k)
+    source = load_source(f"folder:{tmp_path}", Reading(image_size=8, workers=0))
+    assert source.classes == ("a", "b")
+    assert source.test_labels is not None
+    assert source.test_labels.tolist() == [0, 0, 1, 1]
+
+
 def test_tables_by_column_names(tmp_path: Path):
     frame = rows().rename(columns={"label": "y", "true_label": "t", "id": "name", "split": "part"})
     frame["y"] = np.arange(12) % 3 + 9
@@ -175,6 +200,38 @@ def test_tables_by_column_names(tmp_path: Path):
     pictures = pd.DataFrame({"path": [f"p/{k}.png" for k in range(6)], "label": ["x", "y"] * 3})
     seen = load_source(f"table:{write(pictures, tmp_path / 'pictures.csv')}", Reading(image_size=8, workers=0))
     assert seen.inputs.shape == (6, 3, 8, 8)
+
+
+def test_odd_but_sound_tables(tmp_path: Path):
+    (tmp_path / "q.csv").write_text('\ufefftext,label\n"two\nlines, here",a\n\n"said ""yes""",b\n')
+    source = load_source(f"table:{tmp_path / 'q.csv'}")
+    assert isinstance(source.inputs, Texts)
+    assert source.inputs.values == ("two\nlines, here", 'said "yes"')
+    (tmp_path / "u.jsonl").write_text('{"text": "a\u2028b", "label": "NA"}\n{"text": "c", "label": "nan"}\n\n')
+    assert load_source(f"table:{tmp_path / 'u.jsonl'}").classes == ("NA", "nan")
+    (tmp_path / "z.csv").write_text("a,label\n1,01\n2,1\n3,2\n4,02\n")
+    assert load_source(f"table:{tmp_path / 'z.csv'}").classes == ("01", "1", "02", "2"), "in every process"
+    (tmp_path / "r.csv").write_text("a,label,true_label,weak\n1,0,0,1\n2,1,0,0\n3,0,0,0\n4,1,1,1\n")
+    weak = load_source(f"table:{tmp_path / 'r.csv'}", Reading(label="weak", true="label"))
+    assert weak.inputs.shape == (4, 1), "columns of labels are never inputs"
+    assert load_source(f"table:{tmp_path / 'r.csv'}", Reading(input="true_label,a")).inputs.shape == (4, 2)
+
+
+def test_arrays_of_every_type(tmp_path: Path):
+    for kind in (">f4", "<f8", ">i2", "u1", "bool"):
+        (tmp_path / "x").mkdir(exist_ok=True)
+        np.save(tmp_path / "x" / "x.npy", np.arange(24).reshape(12, 2).astype(kind))
+        np.save(tmp_path / "x" / "y.npy", np.array([b"cat", b"dog"] * 6))
+        if kind == "bool":
+            with pytest.raises(InputError, match="expected uint8 pictures"):
+                load_source(f"npy:{tmp_path / 'x'}")
+            continue
+        source = load_source(f"npy:{tmp_path / 'x'}")
+        assert source.inputs.dtype == torch.float32
+        assert source.inputs[torch.tensor([3])].tolist() == [[6, 7]]  # type: ignore[index]  # not texts
+        assert source.classes == ("cat", "dog")
+    np.savez(tmp_path / "rgba.npz", x=np.zeros((4, 8, 8, 4), np.uint8), y=[0, 1, 0, 1])
+    assert load_source(f"npz:{tmp_path / 'rgba.npz'}").inputs.shape == (4, 4, 8, 8)
 
 
 @pytest.fixture
@@ -218,10 +275,23 @@ def test_hugging_face_sets(hub: Callable[..., str], tmp_path: Path):
     ):
         with pytest.raises(InputError, match=words):
             load_source(hub(columns))
+    with pytest.raises(InputError, match="has no column 'nope', only text, label"):
+        load_source(hub({"text": ["a", "b"], "label": [0, 1]}), Reading(true="nope"))
     with pytest.raises(InputError, match="label row 0: label -1, expected 0 to 1"):
         load_source(hub({"text": ["a", "b", "c"], "label": [-1, 0, 1]}, label=names))
     with pytest.raises(InputError, match="class 'c' has no training sample"):
         load_source(hub({"text": ["a", "b"], "label": [0, 1]}, label=datasets.ClassLabel(names=["a", "b", "c"])))
+
+
+def test_class_labels_are_read_by_the_names_of_their_own_column(hub: Callable[..., str], tmp_path: Path):
+    import datasets
+
+    there, turned = datasets.ClassLabel(names=["x", "y"]), datasets.ClassLabel(names=["y", "x"])
+    columns = {"text": ["a", "b", "c"], "label": [0, 1, 0], "gold": [1, 1, 1]}
+    source = load_source(hub(columns, label=there, gold=turned), Reading(true="gold"))
+    assert source.labels.tolist() == [0, 1, 0]
+    assert source.true_labels is not None
+    assert source.true_labels.tolist() == [0, 0, 0]
 
 
 def test_mapped_arrays(tmp_path: Path):
@@ -310,6 +380,20 @@ WRONG: list[tuple[str, str, Callable[[Path], object], str]] = [
     ("table", "table:{}/t.csv", lambda r: [edit(r / "t.csv", old, "c0", 99) for old in ("c1", "c2")], "of 1 class"),
     ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("a,label\n1.5,x\nnan,y\n2,x\n"), r"row 1 \(line 3\): a is 'nan'"),
     ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("a,label\n1.5,x\n,y\n2,x\n"), r"row 1 \(line 3\): a is ''"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("label,text\nspam,win money, now\nham,you\n"), "t.csv line 2 has 3 cells, the first line 2"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("label,a,label\n0,1,2\n"), "two columns 'label'"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text('label,a\n0,"1\n'), "t.csv line 2 can't be read as CSV"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text('label,a\n"x\ny",1\nz,2\n'), r"row 0 \(line 2\): label has a line break"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("label,a\n0,1e39\n1,2\n"), r"row 0 \(line 2\): a is '1e39'"),
+    ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("label;a\n0;1\n1;2\n"), "separated by ';'"),
+    ("table", "table:{}/t.jsonl", lambda r: (r / "t.jsonl").write_text('{"text": "x", "label": "\\ud800a"}\n'), "row 0 .*: label holds half of a character"),
+    ("table", "table:{}/t.jsonl", lambda r: (r / "t.jsonl").write_text('{"text": "x", "label": [1]}\n'), "row 0 .*: label is a list"),
+    ("table", "table:{}/t.jsonl", lambda r: (r / "t.jsonl").write_text('{"a": ' + "[" * 99999 + "\n"), "line 1 is no JSON"),
+    ("table", "table:{}/t.parquet", lambda r: pd.DataFrame({"a": [1.0, 2.0], "label": pd.array([1, None], "Int64")}).to_parquet(r / "t.parquet"), "row 1: label is empty"),
+    ("npz", "npz:{}/t.npz", lambda r: np.savez(r / "t.npz", x=np.ones((4, 2)), y=["1", "2", "1", "2"], y_test=[1, 2], x_test=np.ones((2, 2))), "some labels are strings"),
+    ("npz", "npz:{}/big/x.npy", lambda r: None, "is no NumPy archive"),
+    ("npz", "npz:{}/t.npz", lambda r: np.savez(r / "t.npz", x=np.ones((4, 0)), y=[0, 1, 0, 1]), "expected numbers"),
+    ("npy", "npy:{}/big", lambda r: np.save(r / "big/x.npy", np.zeros((12, 8, 8, 3), np.uint8)), r"expected uint8 pictures .*transpose\(0, 3, 1, 2\)"),
     ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("a,class\n1.5,x\n2,y\n"), "no column 'label', only a, class"),
     ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("path,label\nq.png,x\nr.png,y\n"), "q.png can't be read as a picture"),
     ("table", "table:{}/t.csv", lambda r: (r / "t.csv").write_text("text,label\nhi,x\n,y\n"), r"row 1 \(line 3\): text is empty"),
@@ -376,7 +460,7 @@ def test_wrong_data_are_one_line_and_leave_nothing(
 
 def test_a_changed_official_file_is_told_by_its_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     lookalikes.cifar10_python(tmp_path)
-    with pytest.raises(InputError, match=r"data_batch_1 has .* md5 .*, the official file c99caf.*--no-checksums"):
+    with pytest.raises(InputError, match=r"batches.meta has .* md5 .*, the official file 5ff9c5.*--no-checksums"):
         load_source("cifar10", Reading(data_dir=str(tmp_path)))
     monkeypatch.delenv("ALASCA_DATA", raising=False)
     with pytest.raises(InputError, match=r"--data-dir DIR, or set \$ALASCA_DATA"):
@@ -431,16 +515,48 @@ def test_planted_pickles_do_not_execute(kind: type[Payload], protocol: int, tmp_
     assert trace.exists()
 
 
+class Records:
+    """A type with parts in it: one of objects would take the bytes of an array for pointers."""
+
+    def __reduce__(self) -> tuple:
+        state = (3, "|", None, ("f",), {"f": (np.dtype("i8"), 0)}, 8, 1, 1)
+        return (np.dtype, ("i8", False, True), state)
+
+
 def test_the_unpickler_knows_arrays_only(tmp_path: Path):
-    for name in (b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR.", b"ccodecs\nencode\n(S'x'\ntR."):
-        (tmp_path / "x").write_bytes(name)
+    path = tmp_path / "x"
+    for content in (b"cbuiltins\neval\n(S'1'\ntR.", b"cnumpy\nload\n(S'x'\ntR.", b"ccodecs\nencode\n(S'x'\ntR."):
+        path.write_bytes(content)
         with pytest.raises(InputError, match=r"it asks for .*, which no array needs"):
-            read_batch(tmp_path / "x")
-    (tmp_path / "x").write_bytes(pickle.dumps({"data": np.arange(3), "n": 1}, protocol=4))
-    assert read_batch(tmp_path / "x")["data"].tolist() == [0, 1, 2]
-    (tmp_path / "x").write_bytes(pickle.dumps([1], protocol=4))
-    with pytest.raises(InputError, match="holds a list; expected CIFAR's dict"):
-        read_batch(tmp_path / "x")
+            read_batch(path)
+    for order in (">", "<"):
+        array = np.arange(6, dtype=f"{order}i4").reshape(2, 3)
+        path.write_bytes(pickle.dumps({"data": array, "turned": array.T, "n": 1}, protocol=4))
+        assert read_batch(path)["data"].tolist() == [[0, 1, 2], [3, 4, 5]]
+        assert read_batch(path)["turned"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    for value, words in (
+        ([1], "holds a list; expected CIFAR's dict"),
+        ({"data": np.array(["a"])}, "which are no whole numbers"),
+        ({"data": np.array([1.5])}, "which are no whole numbers"),
+        ({"data": Records()}, "an array of records"),
+        ({"data": np.zeros(2, dtype=[("a", "i8")])}, "which are no whole numbers"),
+    ):
+        path.write_bytes(pickle.dumps(value, protocol=4))
+        with pytest.raises(InputError, match=words):
+            read_batch(path)
+    path.write_bytes(pickle.dumps({"data": np.arange(8)}, protocol=4).replace(b"K\x08", b"K\x09"))
+    with pytest.raises(InputError, match=r"an array of shape \[9\] has 64 bytes"):
+        read_batch(path)
+    human = tmp_path / "x.pt"
+    torch.save({"a": np.arange(3), "b": torch.arange(3), "c": torch.tensor([1.0], requires_grad=True)}, human)
+    assert {name: array.tolist() for name, array in read_labels(human).items()} == {
+        "a": [0, 1, 2],
+        "b": [0, 1, 2],
+        "c": [1],
+    }
+    torch.save({"a": Records()}, human)
+    with pytest.raises(InputError, match="can't be read as arrays"):
+        read_labels(human)
 
 
 def test_json_of_a_run_names_every_option(tmp_path: Path):

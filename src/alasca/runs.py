@@ -40,7 +40,10 @@ class RunFolder:
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
             hint = f"continue it with: alasca resume {path}" if (path / "run.json").exists() else "it is not empty"
             raise InputError(f"out: {path} exists already ({hint}); choose another folder")
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"out: {path} can't be made ({error.strerror})") from error
         return cls(path)
 
     @classmethod

@@ -242,7 +242,7 @@ def image(picture: np.ndarray, name: str) -> str:
     """A picture ``[C, H, W]`` uint8 as an inline PNG."""
     from PIL import Image
 
-    pixels = picture[0] if picture.shape[0] == 1 else picture[:3].transpose(1, 2, 0)
+    pixels = picture[0] if picture.shape[0] < 3 else picture[:3].transpose(1, 2, 0)
     file = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
     data = base64.b64encode(file.getvalue()).decode()
@@ -265,7 +265,7 @@ def matrix_of(records: Records) -> str:
 def settings_list(described: dict[str, Any], done: dict[str, Any]) -> str:
     """The settings and final figures of a run."""
     settings = dict(described["settings"])
-    training = settings.pop("training")
+    training = settings.pop("training") | settings.pop("reading", {})
     settings["options"] = ", ".join(f"{k} = {v}" for k, v in settings["options"].items()) or "defaults"
     rows = {**settings, **training, **{f"machine: {k}": v for k, v in described["machine"].items()}}
     rows |= {name: round(value, 4) if isinstance(value, float) else value for name, value in done.items()}

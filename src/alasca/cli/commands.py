@@ -134,6 +134,13 @@ def report(
         inside = sorted(entry.parent for entry in path.glob("*/run.json")) if path.is_dir() else []
         found += [path] if (path / "run.json").is_file() or not inside else inside
     opened = [RunFolder.open(path) for path in found]
+    for run in (run for run in opened if not run.finished and run.path not in runs):
+        print(f"left out: {run.path} has not ended; continue it with: alasca resume {run.path}")
+    opened = [run for run in opened if run.finished or run.path in runs]
+    for run in opened:
+        run.done()  # says so where a run that was named has not ended
+    if not opened:
+        raise InputError(f"report: no run in {runs[0]} has ended")
     target = out or runs[0] / "report.html"
     if not target.parent.is_dir():
         raise InputError(f"out: no such folder: {target.parent}")
@@ -202,12 +209,25 @@ def configure(arguments: list[str]) -> None:
         from alasca.core import InputError
 
         try:
-            tomllib.loads(Path(file).read_text())
+            check_flat(file, tomllib.loads(Path(file).read_text()))
         except FileNotFoundError:
             raise InputError(f"config: no such file: {file}") from None
+        except InputError:
+            raise
         except (OSError, ValueError) as error:
             raise InputError(f"config: {file} can't be read as TOML ({error})") from error
     app["train"].config = () if file is None else (Toml(file, must_exist=True, use_commands_as_keys=False),)
+
+
+def check_flat(file: str, found: dict[str, Any]) -> None:
+    """Raise `InputError` for what a file of settings would only seem to set: sections, and options turned round."""
+    from alasca.core import InputError
+
+    for name, value in found.items():
+        if isinstance(value, dict):
+            raise InputError(f"config: {file} has a section [{name}]; write its settings at the top, as name = value")
+        if name.startswith(("no-", "no_")):
+            raise InputError(f"config: {file}: {name} is no setting; write {name[3:]} = false")
 
 
 def main(arguments: list[str] | None = None) -> None:

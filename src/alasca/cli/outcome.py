@@ -61,6 +61,8 @@ def tell(run: RunFolder) -> None:
         print(f"labels that are wrong in truth: {100 * rate:.1f}% (noise: {described['settings']['noise']})")
     samples = described["train_samples"]
     print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
+    if held := described["val_samples"]:
+        print(f"{held} samples were held out, and their labels not looked at; --val-fraction 0 looks at all")
     print(f"Next: alasca report {run.path}")
 
 

@@ -1,14 +1,19 @@
 """Published files in formats that could execute code: CIFAR's batches and CIFAR-N's labels, read so that they can't.
 
-The only place that reads pickles. `Arrays` builds NumPy arrays, numbers, texts, lists and dicts, and refuses to look
-up anything else; ``.pt`` files go through torch's own such reader with the same few names allowed.
+The only place that reads pickles. Arrays in them are made by `PlainType` and `PlainArray`, which stand in for NumPy's
+own constructors and take numbers of known types only; every other name is refused. ``.pt`` files go through torch's
+reader of plain values, with the same stand-ins allowed.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import pickle
+import warnings
+import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -17,27 +22,68 @@ import torch
 
 from alasca.core import InputError
 
-RECONSTRUCT = np.empty(0).__reduce__()[0]
-"""What makes an empty array, which the pickle then fills."""
-CONSTRUCTORS: dict[tuple[str, str], Any] = {
-    ("numpy.core.multiarray", "_reconstruct"): RECONSTRUCT,
-    ("numpy._core.multiarray", "_reconstruct"): RECONSTRUCT,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-}
+NUMBERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 UNREADABLE = (
     pickle.UnpicklingError, ValueError, TypeError, EOFError, IndexError, KeyError, AttributeError, MemoryError,
-    OverflowError,
+    OverflowError, RecursionError,
 )  # fmt: skip
 """What the unpickler raises on bytes that are no pickle of plain values."""
-NUMBERS = (np.uint8, np.int8, np.int16, np.int32, np.int64, np.uint16, np.uint32, np.uint64)
+
+
+class PlainType:
+    """Stands in for `numpy.dtype` in a pickle: whole numbers of a known width."""
+
+    def __init__(self, name: str, align: object = False, copy: object = True) -> None:
+        if name not in NUMBERS:
+            raise pickle.UnpicklingError(f"it asks for an array of {str(name)[:20]!r}, which are no whole numbers")
+        self.name, self.order = name, "="
+
+    def __setstate__(self, state: Any) -> None:
+        """Take the byte order, and refuse types with parts."""
+        order, parts = state[1], state[2:5]
+        if order not in ("<", ">", "|", "=") or any(part is not None for part in parts):
+            raise pickle.UnpicklingError("it asks for an array of records, which no labels need")
+        self.order = order
+
+
+class PlainArray:
+    """Stands in for `numpy.ndarray` in a pickle: filled from bytes, never by NumPy's own reader."""
+
+    array: np.ndarray
+
+    def __setstate__(self, state: Any) -> None:
+        """Make the array from (version, shape, type, column order, bytes)."""
+        _, shape, kind, columns_first, content = state
+        if not isinstance(kind, PlainType) or not all(type(size) is int and size >= 0 for size in shape):
+            raise pickle.UnpicklingError("it asks for an array of unknown make")
+        content = content.encode("latin1") if isinstance(content, str) else bytes(content)
+        dtype = np.dtype(kind.order.replace("|", "=") + kind.name)
+        if len(content) != math.prod(shape) * dtype.itemsize:
+            raise pickle.UnpicklingError(f"an array of shape {list(shape)} has {len(content)} bytes")
+        flat = np.frombuffer(content, dtype=dtype).astype(dtype.newbyteorder("="))
+        self.array = flat.reshape(shape, order="F" if columns_first else "C")
+
+
+def reconstruct(kind: type[PlainArray], shape: object, code: object) -> PlainArray:
+    """Stands in for NumPy's maker of empty arrays."""
+    if kind is not PlainArray:
+        raise pickle.UnpicklingError("it asks for an array of unknown make")
+    return PlainArray()
+
+
+CONSTRUCTORS: dict[tuple[str, str], Any] = {
+    ("numpy.core.multiarray", "_reconstruct"): reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): reconstruct,
+    ("numpy", "ndarray"): PlainArray,
+    ("numpy", "dtype"): PlainType,
+}
 
 
 class Arrays(pickle.Unpickler):
-    """An unpickler that knows NumPy's array constructors and nothing else."""
+    """An unpickler that knows the names of NumPy's array constructors and nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Raise for every name that is not one of `CONSTRUCTORS`."""
+        """The stand-in; raise for every name that has none."""
         try:
             return CONSTRUCTORS[module, name]
         except KeyError:
@@ -57,11 +103,11 @@ def read_batch(path: Path, md5: str | None = None) -> dict[str, Any]:
     content = read_file(path, md5)
     try:
         value = Arrays(io.BytesIO(content), encoding="latin1").load()
+        if not isinstance(value, dict):
+            raise pickle.UnpicklingError(f"it holds a {type(value).__name__}; expected CIFAR's dict of data and labels")
+        return {str(name): part.array if isinstance(part, PlainArray) else part for name, part in value.items()}
     except UNREADABLE as error:
-        raise InputError(f"data: {path} can't be read as a CIFAR batch ({error})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"data: {path} holds a {type(value).__name__}; expected CIFAR's dict of data and labels")
-    return {str(name): part for name, part in value.items()}
+        raise InputError(f"data: {path} can't be read as a CIFAR batch ({first_sentence(error)})") from error
 
 
 def read_file(path: Path, md5: str | None = None) -> bytes:
@@ -93,19 +139,43 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
     try:
         if path.suffix == ".pt":
             allowed: list[Any] = [(value, ".".join(name)) for name, value in CONSTRUCTORS.items()]
-            allowed += [type(np.dtype(number)) for number in NUMBERS]
-            with torch.serialization.safe_globals(allowed):
+            with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of pickle protocols: what can't be read is told below
                 value = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                value = {name: archive[name] for name in archive.files}
-    except Exception as error:  # whatever a file of unknown origin provokes in two readers
+            if not isinstance(value, dict):
+                raise ValueError(f"it holds a {type(value).__name__}; expected a dict of arrays")
+            return {str(name): as_array(part) for name, part in value.items()}
+        return read_archive(path)
+    except (*UNREADABLE, OSError, RuntimeError, zlib.error) as error:
         raise InputError(f"labels: {path} can't be read as arrays ({first_sentence(error)})") from error
-    if not isinstance(value, dict):
-        raise InputError(f"labels: {path} holds a {type(value).__name__}; expected a dict of arrays")
-    return {str(name): np.asarray(part) for name, part in value.items()}
 
 
-def first_sentence(error: Exception) -> str:
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a NumPy archive.
+
+    Raises:
+        ValueError: it is none, or holds objects.
+        OSError, zlib.error: it can't be read.
+    """
+    try:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (TypeError, AttributeError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+        raise ValueError(first_sentence(error)) from error
+
+
+def as_array(part: Any) -> np.ndarray:
+    """What a ``.pt`` file holds as an array."""
+    if isinstance(part, PlainArray):
+        return part.array
+    if isinstance(part, torch.Tensor):
+        found: np.ndarray = (
+            part.detach().cpu().long().numpy() if not part.is_floating_point() else part.detach().double().numpy()
+        )
+        return found
+    return np.asarray(part)
+
+
+def first_sentence(error: BaseException) -> str:
     """The start of a message that may have many lines."""
     return " ".join(str(error).split())[:160] or type(error).__name__

@@ -10,7 +10,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from alasca.core import Batch, Phase, Stream
+from alasca.core import Batch, InputError, Phase, Stream
 from alasca.data.pool import Pool
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold, generator, uniform
@@ -66,9 +66,28 @@ class Loader:
         for step, values in zip(planned, read, strict=True):
             parts = torch.split(values, [len(chosen.index) for chosen in step.values()])
             yield {
-                name: self._batch(phase.streams[name].views, chosen, part)
+                name: self._batch(phase.streams[name].views, *self._sound(chosen, part))
                 for (name, chosen), part in zip(step.items(), parts, strict=True)
             }
+
+    def _sound(self, chosen: Chosen, values: Tensor) -> tuple[Chosen, Tensor]:
+        """The same rows, where one that could not be read is stood in for by another of the batch.
+
+        Raises:
+            InputError: none could be read.
+        """
+        sound = self.samples.sound(chosen.index)
+        if sound is None or bool(sound.all()):
+            return chosen, values
+        kept = sound.nonzero()[:, 0]
+        if not len(kept):
+            raise InputError(
+                "data: not one picture of a step can be read any more; are the files still there? Once they are, go on "
+                "with: alasca resume"
+            )
+        rows = torch.where(sound, torch.arange(len(sound)), kept[torch.arange(len(sound)) % len(kept)])
+        stood_in = replace(chosen, index=chosen.index[rows], weight=chosen.weight[rows])
+        return stood_in, values[rows.to(values.device)]
 
     def _planned(self, phase: Phase, where: tuple[int, int, int], start: int) -> Iterator[dict[str, Chosen]]:
         """What each step brings."""
@@ -113,8 +132,6 @@ class Loader:
     def _batch(self, names: tuple[str, ...], chosen: Chosen, values: Tensor) -> Batch:
         device = self.samples.labels.device
         index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
-        if (sound := self.samples.sound(chosen.index)) is not None:
-            weight = weight * sound.to(device)
         views = tuple(
             self.samples.view_of(values, name, index, fold(chosen.seed, "view", place))
             for place, name in enumerate(names)

@@ -58,7 +58,7 @@ def apply_noise(
         raise InputError(f"noise: {spec!r} has one part too many; expected e.g. {kind}:{value}")
     if kind == "instance":
         if inputs is None:
-            raise InputError(f"noise: {spec} reads all inputs, and these are read from files; make a labels file of it")
+            raise InputError(f"noise: {spec} needs pictures or numbers that are held in memory; try --in-memory")
         if variant not in ("", "per-class"):
             raise InputError(f"noise: {variant!r} in {spec!r} is unknown; expected {kind}:{value}:per-class")
         return instance_noise(inputs, labels, rate, num_classes, variant == "per-class", draw)

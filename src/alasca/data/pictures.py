@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,9 @@ from torch.utils.data import DataLoader
 from alasca.data.rows import Rows
 
 log = logging.getLogger("alasca")
+Image.init()  # else only the commonest formats are known
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+"""What is decoded, whatever a file is called: nothing that another program would have to be started for."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
 """What Pillow raises on files that are no whole pictures."""
 
@@ -37,10 +41,6 @@ class Pictures(ABC):
     def open(self, position: int) -> Any:
         """The file, or an open one, as `PIL.Image.open` takes it."""
 
-    @abstractmethod
-    def fingerprint(self, position: int) -> bytes:
-        """What changes when the picture does, without reading all of it."""
-
 
 @dataclass(frozen=True)
 class PictureFiles(Pictures):
@@ -58,12 +58,6 @@ class PictureFiles(Pictures):
     def open(self, position: int) -> Path:
         """The path."""
         return self.paths[position]
-
-    def fingerprint(self, position: int) -> bytes:
-        """Name and size."""
-        path = self.paths[position]
-        size = path.stat().st_size if path.exists() else -1
-        return f"{path.name}:{size};".encode()
 
 
 @dataclass(frozen=True)
@@ -93,9 +87,9 @@ class Decoder:
 
     def decoded(self, position: int) -> Tensor:
         """One picture."""
-        with Image.open(self.pictures.open(position)) as picture:
+        with Image.open(self.pictures.open(position), formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))
-            colours = picture.convert("RGB")
+            colours = ImageOps.exif_transpose(eight_bits(picture)).convert("RGB")
         square = (self.size, self.size)
         fitted = ImageOps.fit(colours, square) if self.keep_ratio else colours.resize(square)
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
@@ -105,8 +99,33 @@ class Decoder:
         loader: DataLoader[Any] = DataLoader(
             self, batch_sampler=positions, num_workers=workers, collate_fn=as_it_is,  # type: ignore[arg-type]  # any iterable of lists will do
             generator=torch.Generator(),  # else the default one is drawn from
+            worker_init_fn=leave_signals,
         )  # fmt: skip
         return iter(loader)
+
+
+def eight_bits(picture: Image.Image) -> Image.Image:
+    """A grey picture of 16 bits a pixel in 8; others as they are.
+
+    Raises:
+        ValueError: pixels of other kinds, whose range is not known.
+    """
+    if picture.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8))
+    if picture.mode in ("I", "F"):
+        pixels = np.asarray(picture)
+        if picture.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
+            raise ValueError(
+                f"its pixels are of kind {picture.mode!r}, whose range is not known: save it with 8 or 16 bits"
+            )
+        return Image.fromarray((pixels // 257 if pixels.max() > 255 else pixels).astype(np.uint8))
+    return picture
+
+
+def leave_signals(worker: int) -> None:
+    """Let the main process decide what a signal to all of them means."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def as_it_is(value: Any) -> Any:
@@ -116,9 +135,13 @@ def as_it_is(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class DecodedRows(Rows):
-    """Pictures that worker processes decode, a few batches ahead. One that can't be read is black, and said so once."""
+    """Pictures that worker processes decode, a few batches ahead. One that can't be read is black, and said so once.
+
+    `content` is a digest of them all, taken when they were looked at.
+    """
 
     decoder: Decoder = field(kw_only=True)
+    content: str = field(kw_only=True, default="")
     workers: int = field(kw_only=True, default=0)
     missing: set[int] = field(kw_only=True, default_factory=set)
 
@@ -152,13 +175,14 @@ class DecodedRows(Rows):
         for position, why in wrong.items():
             if position not in self.missing:
                 self.missing.add(position)
-                log.warning("%s can't be read (%s); its weight is 0", self.decoder.pictures.name(position), why)
+                log.warning(
+                    "%s can't be read any more (%s); others stand in for it", self.decoder.pictures.name(position), why
+                )
         if self.device.type == "cuda":
             return pictures.pin_memory().to(self.device, non_blocking=True)
         return pictures.to(self.device)
 
     def fingerprint(self) -> Iterator[bytes | memoryview]:
-        """Names and sizes of the files."""
-        yield f"{tuple(self.shape)} {self.decoder.keep_ratio}".encode()
-        for position in self.positions.tolist():
-            yield self.decoder.pictures.fingerprint(position)
+        """The digest of all, and which of them these are."""
+        yield f"{tuple(self.shape)} {self.content}".encode()
+        yield self.positions.numpy().data

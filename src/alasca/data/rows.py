@@ -86,11 +86,11 @@ class MappedRows(Rows):
     @property
     def dtype(self) -> torch.dtype:
         """Type of the numbers."""
-        return torch.uint8 if self.array.dtype == np.uint8 else torch.float32
+        return torch.uint8 if self.array.ndim == 4 else torch.float32
 
     def __getitem__(self, rows: Tensor) -> Tensor:
         values = self.array[self.positions[rows.cpu()].numpy()]
-        return torch.from_numpy(values).to(self.device, self.dtype)
+        return torch.from_numpy(values.astype(np.uint8 if values.ndim == 4 else np.float32, copy=False)).to(self.device)
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """The inputs of each batch of positions, read by a thread while the last one is used."""

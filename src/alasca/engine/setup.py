@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sysconfig
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +96,24 @@ def attach_networks(
     return made, problem
 
 
+def two_samples(samples: Samples) -> Tensor:
+    """The first two; of texts the first, and the one with the largest token."""
+    if not isinstance(samples.inputs, Tensor) or samples.inputs.dtype != torch.int64:
+        return torch.arange(2)
+    return torch.tensor([0, int(samples.inputs.amax(1).argmax())])
+
+
+def place_of(error: BaseException) -> str:
+    """Where in a user's own code an error came from: the deepest line outside of this package and of installed ones."""
+    here = Path(__file__).parent.parent
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if "site-packages" not in f.filename and here not in Path(f.filename).parents]
+    own = [f for f in own if Path(f.filename).is_file() and sysconfig.get_path("stdlib") not in f.filename]
+    if not own or here in Path(frames[-1].filename).parents:
+        return ""
+    return f" ({type(error).__name__}, {own[-1].filename}:{own[-1].lineno})"
+
+
 def check(method: Method, make_network: Callable[[], nn.Module], data: Data, training: Training) -> None:
     """Make everything once and throw it away, so that what does not fit is told before a run folder exists.
 
@@ -104,11 +125,11 @@ def check(method: Method, make_network: Callable[[], nn.Module], data: Data, tra
         with torch.random.fork_rng(devices=[]):
             nets, problem = attach_networks(method, make_network, data, training, torch.device("cpu"), 0)
             with torch.no_grad():
-                logits = nets[0].eval()(data.train.view("plain", torch.arange(2))).logits
+                logits = nets[0].eval()(data.train.view("plain", two_samples(data.train))).logits
     except InputError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(f"network: {' '.join(str(error).split())}") from error
+    except (ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+        raise InputError(f"network: {' '.join(str(error).split())}{place_of(error)}") from error
     if logits.shape != (2, data.num_classes):
         raise InputError(f"network: gives {list(logits.shape)} for 2 samples of {data.num_classes} classes")
     try:

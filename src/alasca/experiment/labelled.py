@@ -28,13 +28,15 @@ def with_noise(source: Source, settings: Settings) -> tuple[Source, Tensor, Tens
     kind, _, name = settings.noise.partition(":")
     seed = settings.training.seed
     if kind == "file":
-        given = labels_from_file(name, len(source.labels), len(source.classes))
-        if len(given) < len(source.labels):
-            left = len(source.labels) - len(given)
-            note = f"{name} holds {len(given):,} labels: the other {left:,} samples are left out"
-            source = taken(replace(source, notes=(*source.notes, note)), torch.arange(len(given)))
-        known = source.labels if source.true_labels is None else source.true_labels
-        source = limited(replace(source, labels=given, true_labels=known), settings.limit, seed)
+        found = labels_from_file(name, source.whole or len(source.labels), len(source.classes))
+        place = torch.arange(len(source.labels)) if source.kept is None else source.kept
+        known = place < len(found)
+        if not bool(known.all()):
+            note = f"{name} holds {len(found):,} labels: the other {int((~known).sum()):,} samples are left out"
+            source = taken(replace(source, notes=(*source.notes, note)), known.nonzero()[:, 0])
+        given = found[place[known]]
+        right = source.labels if source.true_labels is None else source.true_labels
+        source = limited(replace(source, labels=given, true_labels=right), settings.limit, seed)
         return source, source.labels, source.true_labels
     source = limited(source, settings.limit, seed)
     inputs = source.inputs if isinstance(source.inputs, Tensor) else None
@@ -97,4 +99,5 @@ def taken(source: Source, rows: Tensor) -> Source:
         source, inputs=subset(source.inputs, rows), labels=source.labels[rows],
         ids=tuple(source.ids[k] for k in rows.tolist()), blank=tuple(blank.tolist()),
         true_labels=None if source.true_labels is None else source.true_labels[rows],
+        kept=None if source.kept is None else source.kept[rows],
     )  # fmt: skip

@@ -97,6 +97,8 @@ def prepare(settings: Settings) -> Prepared:
     classes = len(source.classes)
     usable = None if not source.blank else (~torch.isin(rows, torch.tensor(source.blank))).nonzero()[:, 0]
     per_epoch = source.epoch_samples if settings.epoch_samples is None else settings.epoch_samples
+    if per_epoch is not None and per_epoch < classes:
+        raise InputError(f"epoch-samples: {per_epoch}, expected at least one a class ({classes})")
     data = Data(train, classes, val, test, None if truth is None else truth[rows], usable, per_epoch)
     shape = tuple(train.view("plain", torch.arange(2)).shape[1:])
 

@@ -23,6 +23,7 @@ def train(settings: Settings, out: Path, progress: Progress | None = None) -> Ru
         alasca.engine.Diverged: the loss was not finite.
     """
     prepared = prepare(settings)
+    described = describe(prepared)
     with first_alone() as first:
         if first:
             run = RunFolder.create(out)
@@ -30,7 +31,7 @@ def train(settings: Settings, out: Path, progress: Progress | None = None) -> Ru
             if prepared.words is not None:
                 run.write_words(prepared.words)
             run.write_history([])
-            run.write_settings(describe(prepared))  # last: it makes the folder a run
+            run.write_settings(described)  # last: it makes the folder a run
     return complete(prepared, RunFolder.open(out), False, progress)
 
 

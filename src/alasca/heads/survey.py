@@ -104,7 +104,7 @@ class Survey:
 
     def offer(self) -> list[str]:
         """A few names worth trying."""
-        return list(dict.fromkeys(visit.name for visit in self.visits if not visit.leaf))[:8] or list(self.names)[1:9]
+        return list(dict.fromkeys(visit.name for visit in self.visits if not visit.leaf))[:8] or list(self.names)[:8]
 
     def classifier(self) -> str | None:
         """Name of the last linear layer whose output is the logits, if there is one."""

@@ -99,7 +99,11 @@ def create_network(
         return make(rest, want)
     if name not in NETWORKS:
         near = difflib.get_close_matches(name, NETWORKS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join([*NETWORKS, *OTHERS])}"
+        hint = (
+            f"did you mean {near[0]!r}, or another library's, such as timm:{name}?"
+            if near
+            else f"expected one of {', '.join([*NETWORKS, *OTHERS])}"
+        )
         raise InputError(f"network: {name!r} is unknown; {hint}")
     if pretrained:
         raise InputError(f"pretrained: there are no published weights of {name}; try e.g. --network timm:resnet50")
@@ -128,8 +132,9 @@ def own_network(name: str, want: Wanted) -> nn.Module:
         sys.path.insert(0, os.getcwd())
     try:
         make = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"network: {name!r} can't be imported ({error}); expected package.module:name") from error
+    except Exception as error:  # whatever a module of the user's does when it is imported
+        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        raise InputError(f"network: {name!r} can't be imported ({why}); expected package.module:name") from error
     takes = inspect.signature(make).parameters
     offered = {"shape": want.shape, "tokens": want.tokens, "pretrained": want.pretrained}
     made = make(num_classes=want.num_classes, **{key: value for key, value in offered.items() if key in takes})

@@ -103,8 +103,9 @@ class LossMixture(nn.Module):
         found = losses_of(nets, probe)
         low, high = found.aminmax(dim=0)
         self.losses.copy_(self.losses.roll(-1, 0))
+        self.losses[-1] = torch.nan  # an epoch of a part of the data leaves samples out
         self.losses[-1, probe.index] = (found - low) / (high - low).clamp(min=1e-12)
-        recent = self.losses[-min(looks + 1, len(self.losses)) :, probe.index].mean(0)
+        recent = self.losses[-min(looks + 1, len(self.losses)) :, probe.index].nanmean(0)
         posteriors = [two_component_posterior(losses, max_iter=10, tol=1e-2) for losses in recent.T]
         self.clean[probe.index] = torch.stack(posteriors, 1)
 

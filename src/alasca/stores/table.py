@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -200,8 +201,8 @@ def make_store(kind: str, num_samples: int, width: int, temperature: float, fold
     """
     if kind not in STORES:
         raise ValueError(f"store: {kind!r}, expected one of {', '.join(STORES)}")
-    if folder is not None and not Path(folder).is_dir():
-        raise ValueError(f"store_dir: no such folder: {folder}")
+    if folder is not None and not (Path(folder).is_dir() and os.access(folder, os.W_OK)):
+        raise ValueError(f"store_dir: {folder} is no folder that can be written to")
     if kind == "compact":
         return CompactStore(num_samples, width, temperature, folder)
     return SampleStore(num_samples, width, torch.float16 if kind == "float16" else torch.float32, folder)

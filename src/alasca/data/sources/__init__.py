@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from alasca.core import InputError
@@ -55,6 +56,9 @@ def load_source(spec: str, reading: Reading | None = None) -> Source:
     """
     kind, _, argument = spec.partition(":")
     if kind not in SOURCES:
+        if Path(spec).exists():
+            guess = "folder" if Path(spec).is_dir() else "npz" if spec.endswith(".npz") else "table"
+            raise InputError(f"data: {spec!r} needs to be told what it is; did you mean --data {guess}:{spec}?")
         near = difflib.get_close_matches(kind, SOURCES, 1)
         forms = ", ".join(form.written for form in SOURCES.values())
         raise InputError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from alasca.core import InputError
+from alasca.data.legacy import read_archive
 from alasca.data.rows import CHUNK, MappedRows
 from alasca.data.sources.base import Reading, Source, existing, in_range, positions
 
@@ -36,9 +37,8 @@ def npz(argument: str, reading: Reading) -> Source:
     """A NumPy archive with ``x_train, y_train`` (or ``x, y``) and, where known, ``x_test, y_test``, ``y_true``."""
     path = existing(argument, "npz:FILE")
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name.lower(): archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = {name.lower(): array for name, array in read_archive(path).items()}
+    except (ValueError, OSError, zlib.error) as error:
         raise InputError(f"data: {path} is no NumPy archive of plain arrays ({error})") from error
     suffix = "_train" if "x_train" in arrays else ""
     for name in (f"x{suffix}", f"y{suffix}"):
@@ -88,13 +88,21 @@ def class_names(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> tuple
     """Class names: the archive's ``classes``, the strings among the labels, or numbers up to the largest."""
     labels = [arrays[name] for name in (f"y{suffix}", "y_test", "y_true") if name in arrays]
     if "classes" in arrays:
-        return tuple(str(name) for name in arrays["classes"].tolist())
-    if any(values.dtype.kind in "US" for values in labels):
-        return tuple(sorted({str(value) for values in labels for value in values.tolist()}))
+        return tuple(str(name) for name in texts_of(arrays["classes"]).tolist())
+    named = [values.dtype.kind in "US" for values in labels]
+    if any(named) and not all(named):
+        raise InputError(f"data: {path}: some labels are strings, others numbers; give them all as one, or add classes")
+    if any(named):
+        return tuple(sorted({str(value) for values in labels for value in texts_of(values).tolist()}))
     top = max((int(values.max()) for values in labels if values.size and is_whole(values)), default=-1)
     if top >= 100_000:
         raise InputError(f"data: {path}: label {top} is too large for a class number; expected 0 to K - 1")
     return tuple(str(k) for k in range(top + 1))
+
+
+def texts_of(array: np.ndarray) -> np.ndarray:
+    """Byte strings as texts; others as they are."""
+    return np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
 
 
 def is_whole(array: np.ndarray) -> bool:
@@ -106,13 +114,14 @@ def is_whole(array: np.ndarray) -> bool:
 
 def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
     """Pictures as uint8 ``[N, C, H, W]`` or rows of numbers as float32 ``[N, D]``."""
-    if array.dtype.kind not in "uifb" or array.ndim not in (2, 3, 4) or not len(array):
+    if array.dtype.kind not in "uifb" or array.ndim not in (2, 3, 4) or not array.size:
         raise InputError(
             f"data: {path}: {name} is {array.dtype} {list(array.shape)}; expected numbers [N, D] or uint8 pictures "
             "[N, H, W], [N, H, W, C] or [N, C, H, W]"
         )
     if array.ndim == 2:
-        rows = np.nonzero(~np.isfinite(array.astype(np.float64)).all(1))[0]
+        with np.errstate(over="ignore"):
+            rows = np.nonzero(~np.isfinite(array.astype(np.float32)).all(1))[0]
         if len(rows):
             raise InputError(f"data: {path}: {name} row {rows[0]} holds NaN or infinity ({len(rows)} such rows)")
         return torch.from_numpy(array.astype(np.float32))
@@ -122,7 +131,7 @@ def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
         raise InputError(f"data: {path}: {name} is {array.dtype}; expected pictures as uint8, or floats from 0 to 1")
     if array.ndim == 3:
         array = array[:, None]
-    elif array.shape[-1] in (1, 3) and array.shape[1] not in (1, 3):
+    elif array.shape[-1] <= 4 < array.shape[1]:
         array = array.transpose(0, 3, 1, 2)
     return torch.from_numpy(np.ascontiguousarray(array))
 
@@ -131,7 +140,8 @@ def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tup
     """Labels as positions in `classes`."""
     if array.shape != (count,):
         raise InputError(f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input")
-    if array.dtype.kind in "US":
+    array = texts_of(array)
+    if array.dtype.kind == "U":
         return positions([str(label) for label in array.tolist()], classes, f"{path}: {name}")
     if is_whole(array):
         array = array.astype(np.int64)
@@ -174,8 +184,13 @@ def mapped_inputs(path: Path, array: np.ndarray) -> MappedRows:
     pictures = array.dtype == np.uint8 and array.ndim == 4 and array.shape[1] in (1, 3)
     numbers = array.dtype.kind in "fiu" and array.ndim == 2
     if not (pictures or numbers) or not len(array):
+        hint = ""
+        if array.ndim == 4:
+            hint = "; write np.save(path, x.transpose(0, 3, 1, 2))" if array.shape[3] in (1, 3) else ""
+            hint += "; write (255 * x).astype(np.uint8)" if array.dtype.kind == "f" else ""
         raise InputError(
-            f"data: {path} is {array.dtype} {list(array.shape)}; expected uint8 pictures [N, C, H, W] or numbers [N, D]"
+            f"data: {path} is {array.dtype} {list(array.shape)}; expected uint8 pictures [N, C, H, W] with 1 or 3 "
+            f"channels, or numbers [N, D]{hint}"
         )
     for start in range(0, len(array), CHUNK) if numbers else ():
         wrong = np.nonzero(~np.isfinite(array[start : start + CHUNK].astype(np.float32)).all(1))[0]

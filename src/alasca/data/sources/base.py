@@ -80,6 +80,8 @@ class Source:
         blank: positions of pictures that can't be read and are never trained on.
         epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
         notes: a line each for what a person should know about how it was read.
+        kept: positions, in the order of all `whole` samples that the source names, of those that are left; None: all.
+        whole: how many the source names; None: as many as there are.
     """
 
     inputs: Inputs
@@ -98,11 +100,15 @@ class Source:
     blank: tuple[int, ...] = ()
     epoch_samples: int | None = None
     notes: tuple[str, ...] = ()
+    kept: Tensor | None = None
+    whole: int | None = None
 
     def digest(self) -> str:
-        """sha256 over inputs, labels and class names."""
+        """sha256 over inputs, labels, ids and class names."""
         state = hashlib.sha256("\n".join(self.classes).encode())
-        for part in (self.inputs, self.labels, self.test_inputs, self.test_labels):
+        for name in self.ids:
+            state.update(name.encode() + b"\0")
+        for part in (self.inputs, self.labels, self.true_labels, self.test_inputs, self.test_labels):
             for piece in fingerprint(part):
                 state.update(piece)
         return state.hexdigest()
@@ -169,7 +175,8 @@ def check_source(source: Source, spec: str) -> None:
         raise InputError(f"data: {spec} has {len(source.labels)} samples of {present} class(es); expected two or more")
     if present < len(source.classes):
         empty = source.classes[int((counts == 0).nonzero()[0])]
-        raise InputError(f"data: {spec}: class {empty!r} has no training sample; add some, or leave the class out")
+        mend = "number the classes from 0 without a gap, or name them" if empty.isdecimal() else "leave the class out"
+        raise InputError(f"data: {spec}: class {empty!r} has no training sample; add some, or {mend}")
     refuse_duplicates(source.ids, spec)
 
 

@@ -22,6 +22,7 @@ MD5 = {
     "data_batch_3": "54ebc095f3ab1f0389bbae665268c751", "data_batch_4": "634d18415352ddfa80567beed471001a",
     "data_batch_5": "482c414d41f54cd18b22e5b47cb7c3cb", "test_batch": "40351d587109b95175f43aff81a1287e",
     "train": "16019d7e3df5f24257cddd939b257f8d", "test": "f0ef6b0ae62326f3e7ffdfab6717acfc",
+    "batches.meta": "5ff9c542aee3614f3951f8cda6e48888", "meta": "7973b15100ade9c7d40fb424638fde48",
 }  # fmt: skip
 TEN_MAP = {9: 1, 2: 0, 4: 7, 3: 5, 5: 3}
 """Truck to automobile, bird to airplane, deer to horse, cat to dog and back (Patrini et al., 2017)."""
@@ -35,7 +36,7 @@ def cifar10(argument: str, reading: Reading) -> Source:
     no_argument(argument, "cifar10")
     root = data_dir(reading)
     parts = [*(f"data_batch_{k}" for k in range(1, 6)), "test_batch"]
-    folder, names = release(root, "cifar-10-batches", "batches.meta", parts, "label_names")
+    folder, names = release(root, "cifar-10-batches", "batches.meta", parts, "label_names", reading)
     pictures, labels = [], []
     for part in parts:
         pixels, (found,) = batch(folder, part, ("labels",), reading)
@@ -52,7 +53,7 @@ def cifar10(argument: str, reading: Reading) -> Source:
 def cifar100(argument: str, reading: Reading) -> Source:
     """CIFAR-100: 50,000 pictures of 32x32 in 100 classes to train on, 10,000 to test"""
     no_argument(argument, "cifar100")
-    folder, names = release(data_dir(reading), "cifar-100", "meta", ["train", "test"], "fine_label_names")
+    folder, names = release(data_dir(reading), "cifar-100", "meta", ["train", "test"], "fine_label_names", reading)
     keys = ("coarse_labels", "fine_labels")
     inputs, (coarse, fine) = batch(folder, "train", keys, reading)
     test_inputs, (_, test_fine) = batch(folder, "test", keys, reading)
@@ -124,7 +125,9 @@ def data_dir(reading: Reading) -> Path:
     return Path(named)
 
 
-def release(root: Path, stem: str, meta: str, parts: list[str], key: str) -> tuple[Path, tuple[str, ...]]:
+def release(
+    root: Path, stem: str, meta: str, parts: list[str], key: str, reading: Reading
+) -> tuple[Path, tuple[str, ...]]:
     """The folder of the python or the binary release under `root`, or `root` itself, and its class names.
 
     Raises:
@@ -140,14 +143,14 @@ def release(root: Path, stem: str, meta: str, parts: list[str], key: str) -> tup
             if not all(there):
                 missing = folder / f"{parts[there.index(False)]}{suffix}"
                 raise InputError(f"data: no such file: {missing}; get the whole release from {HOME}")
-            return folder, class_names(folder, meta, key, suffix)
+            return folder, class_names(folder, meta, key, suffix, reading)
     raise InputError(f"data: {root} has neither {folders[0].name} nor {folders[1].name}; get one from {HOME}")
 
 
-def class_names(folder: Path, meta: str, key: str, suffix: str) -> tuple[str, ...]:
+def class_names(folder: Path, meta: str, key: str, suffix: str, reading: Reading) -> tuple[str, ...]:
     """Class names of a release."""
     if not suffix:
-        names = read_batch(folder / meta).get(key)
+        names = read_batch(folder / meta, MD5[meta] if reading.checksums else None).get(key)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"data: {folder / meta} has no list {key!r}; get the release from {HOME}")
         return tuple(names)

@@ -14,7 +14,7 @@ from torch import Tensor
 from alasca.core import InputError
 from alasca.data.pictures import Pictures
 from alasca.data.sources.base import Inputs, Reading, Source, in_range, positions
-from alasca.data.sources.pictures import look_at
+from alasca.data.sources.pictures import crop_of, look_at
 from alasca.data.sources.tables import class_order, whole
 from alasca.data.text import Texts
 
@@ -41,10 +41,6 @@ class HubPictures(Pictures):
             raise ValueError("there is no picture in it")
         return io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]
 
-    def fingerprint(self, position: int) -> bytes:
-        """The row's number: the data set has its own fingerprint."""
-        return f"{position};".encode()
-
 
 def hf(argument: str, reading: Reading) -> Source:
     """A Hugging Face data set: a saved folder or a cached name, with splits train and test"""
@@ -55,16 +51,14 @@ def hf(argument: str, reading: Reading) -> Source:
     test = next((splits[name] for name in ("test", "validation") if name in splits), None)
     label = label_column(train, reading, title)
     feature = train.features[label]
-    numbered = hasattr(feature, "names")
-    names = tuple(feature.names) if numbered else class_order({whole(value) for value in train[label]})
-    labels = label_positions(train[label], names, f"{title}: {label}", numbered)
-    truth = reading.true
-    true_labels = None if truth is None else label_positions(train[truth], names, f"{title}: {truth}", numbered)
-    test_labels = None if test is None else label_positions(test[label], names, f"{title}, test: {label}", numbered)
+    names = tuple(feature.names) if hasattr(feature, "names") else class_order(set(written(train, label, title)))
+    labels = label_positions(train, label, names, title)
+    true_labels = None if reading.true is None else label_positions(train, reading.true, names, title)
+    test_labels = None if test is None else label_positions(test, label, names, f"{title}, test")
     kind, column = input_column(train, reading, {label, reading.true, reading.id}, title)
     ids = [f"{Path(argument).name}/{k}" for k in range(len(train))]
     if reading.id is not None:
-        ids = [str(value) for value in train[reading.id]]
+        ids = [str(value) for value in column_of(train, reading.id, title)]
     inputs: Inputs
     if kind != "pictures":
         inputs = values_of(train, column, kind, title)
@@ -73,12 +67,13 @@ def hf(argument: str, reading: Reading) -> Source:
     found = look_at(undecoded(train, column, title), reading, 32)
     tested = None if test is None else look_at(undecoded(test, column, f"{title} test"), reading, 32, testing=True)
     side = reading.image_size or 32
+    crop = crop_of(reading, side)
     return Source(
         found.inputs, labels[found.kept], tuple(ids[k] for k in found.kept.tolist()), names,
         None if tested is None else tested.inputs,
         None if tested is None or test_labels is None else test_labels[tested.kept],
-        None if true_labels is None else true_labels[found.kept], shift=0 if reading.crop else max(1, side // 8),
-        flip=True, crop=reading.crop, blank=found.blank,
+        None if true_labels is None else true_labels[found.kept], shift=0 if crop else max(1, side // 8),
+        flip=True, crop=crop, blank=found.blank, whole=len(train), kept=found.kept,
         notes=found.notes + (() if tested is None else tested.notes),
     )  # fmt: skip
 
@@ -112,19 +107,40 @@ def label_column(rows: Any, reading: Reading, title: str) -> str:
     raise InputError(f"data: {title} has no column {reading.label!r}, only {', '.join(rows.features)}; give --label")
 
 
-def label_positions(values: Any, names: tuple[str, ...], where: str, numbered: bool) -> Tensor:
-    """Labels as positions, which those of a class-label feature are already.
+def column_of(rows: Any, name: str, title: str) -> list[Any]:
+    """The values of a column.
 
     Raises:
-        InputError: one that is missing or unknown, with its row.
+        InputError: there is none of that name.
     """
-    listed = list(values)
-    empty = next((row for row, value in enumerate(listed) if value is None), None)
-    if empty is not None:
-        raise InputError(f"data: {where} row {empty} is empty")
-    if numbered:
-        return in_range(np.array(listed, dtype=np.int64), len(names), where)
-    return positions([whole(value) for value in listed], names, where)
+    if name not in rows.features:
+        raise InputError(f"data: {title} has no column {name!r}, only {', '.join(rows.features)}")
+    return list(rows[name])
+
+
+def written(rows: Any, name: str, title: str) -> list[str]:
+    """The labels of a column by name; those of class labels by the names of that very column.
+
+    Raises:
+        InputError: no such column, or a label that is missing or out of range, with its row.
+    """
+    values, feature = column_of(rows, name, title), rows.features[name]
+    for row, value in enumerate(values):
+        if value is None or value != value:
+            raise InputError(f"data: {title}: {name} row {row} is empty")
+    if not hasattr(feature, "names"):
+        return [whole(value) for value in values]
+    numbers = in_range(np.array(values, dtype=np.int64), len(feature.names), f"{title}: {name}")
+    return [feature.names[k] for k in numbers.tolist()]
+
+
+def label_positions(rows: Any, name: str, names: tuple[str, ...], title: str) -> Tensor:
+    """The labels of a column as positions in `names`.
+
+    Raises:
+        InputError: as `written`, or a label that is none of them.
+    """
+    return positions(written(rows, name, title), names, f"{title}: {name}")
 
 
 def input_column(rows: Any, reading: Reading, own: set[str | None], title: str) -> tuple[str, str]:
@@ -152,7 +168,7 @@ def input_column(rows: Any, reading: Reading, own: set[str | None], title: str) 
 
 def values_of(rows: Any, column: str, kind: str, title: str) -> Inputs:
     """Texts, or lists of numbers of one length ``[N, D]``."""
-    values = list(rows[column])
+    values = column_of(rows, column, title)
     empty = next((row for row, value in enumerate(values) if value is None), None)
     if empty is not None:
         raise InputError(f"data: {title}: {column} row {empty} is empty")
@@ -162,6 +178,10 @@ def values_of(rows: Any, column: str, kind: str, title: str) -> Inputs:
         array = np.array(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"data: {title}: {column} holds no lists of numbers of one length ({error})") from error
+    if array.ndim != 2 or not array.shape[1]:
+        raise InputError(
+            f"data: {title}: {column} holds arrays of shape {list(array.shape[1:])}; expected lists of numbers"
+        )
     wrong = np.nonzero(~np.isfinite(array).all(1))[0]
     if len(wrong):
         raise InputError(f"data: {title}: {column} row {wrong[0]} holds NaN or infinity")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
 import time
@@ -61,18 +62,21 @@ def look_at(
     found = torch.zeros(count if hold else 0, 3, size, size, dtype=torch.uint8)
     wrong: dict[int, str] = {}
     batches = [list(range(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
-    said = time.monotonic()
+    said, content = time.monotonic(), hashlib.sha256()
     for at, (decoded, bad) in zip(batches, decoder.batches(batches, workers if count > BATCH else 0), strict=True):
         wrong |= bad
+        content.update(decoded.numpy().data)
         if hold:
             found[at[0] : at[-1] + 1] = decoded
         if time.monotonic() - said > 10:
             said = time.monotonic()
             print(f"looked at {at[-1] + 1:,} of {count:,} pictures", file=sys.stderr, flush=True)
     kept, blank, notes = after(wrong, pictures, reading.on_bad_image, testing)
+    if len(kept) == len(blank) and count:
+        raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")
     if hold:
         return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes)
-    rows = DecodedRows(kept, torch.device("cpu"), decoder=decoder, workers=workers)
+    rows = DecodedRows(kept, torch.device("cpu"), decoder=decoder, workers=workers, content=content.hexdigest())
     return PictureSet(rows, kept, blank, notes)
 
 
@@ -86,7 +90,7 @@ def after(
     names = [pictures.name(position) for position in sorted(wrong)]
     first = wrong[min(wrong)]
     if policy == "fatal":
-        more = f", nor can {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        more = f", nor can {shortened(names[1:])}" if len(wrong) > 1 else ""
         raise InputError(
             f"data: {names[0]} can't be read as a picture ({first}){more}; mend or remove it, "
             "or add --on-bad-image skip"
@@ -136,25 +140,38 @@ def picture_source(
         tested = look_at(PictureFiles(tuple(test[0])), reading, size, keep_ratio, testing=True)
         test_inputs, test_labels, notes = tested.inputs, test[1][tested.kept], notes + tested.notes
     side = reading.image_size or size
-    crop = reading.crop or (crop if crop is not None and crop <= side else None)
+    crop = crop_of(reading, side, crop)
     kept = found.kept.tolist()
     return Source(
         found.inputs, labels[found.kept], tuple(ids[k] for k in kept), tuple(classes), test_inputs, test_labels,
         None if true_labels is None else true_labels[found.kept],
         shift=max(1, side // 8) if crop is None else 0, flip=True, crop=crop, blank=found.blank, notes=notes,
+        whole=len(paths), kept=found.kept,
     )  # fmt: skip
 
 
+def crop_of(reading: Reading, side: int, usual: int | None = None) -> int | None:
+    """Side of what a network sees of pictures of a side: what was asked for, else what is usual where that fits.
+
+    Raises:
+        InputError: what was asked for does not fit.
+    """
+    if reading.crop is not None and reading.crop > side:
+        raise InputError(f"crop: {reading.crop}, expected at most image-size ({side}); set --image-size too")
+    return reading.crop or (usual if usual is not None and usual <= side else None)
+
+
 def folder(argument: str, reading: Reading) -> Source:
-    """A folder of pictures, a sub-folder a class; train/ and test/ inside it where there are both"""
+    """A folder of pictures, a sub-folder a class; or train/ and test/ (or val/) with such, the second to test"""
     root = Path(argument)
     if not argument or not root.is_dir():
         raise InputError(
             f"data: no such folder: {argument or '(empty)'}; expected folder:DIR with a sub-folder a class"
         )
-    split = (root / "train").is_dir() and (root / "test").is_dir()
+    tests = next((name for name in ("test", "val") if (root / name).is_dir()), "")
+    split = bool(tests) and (root / "train").is_dir()
     train = root / "train" if split else root
-    classes = sorted(entry.name for entry in train.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = subfolders(train)
     if not classes:
         raise InputError(f"data: {train} has no sub-folders; expected one for each class, with pictures in it")
     paths, labels = find_pictures(train, classes)
@@ -164,14 +181,19 @@ def folder(argument: str, reading: Reading) -> Source:
         raise InputError(f"data: {empty} holds no pictures ({', '.join(SUFFIXES)}); add some, or remove the folder")
     test = None
     if split:
-        unknown = sorted({entry.name for entry in (root / "test").iterdir() if entry.is_dir()} - set(classes))
+        unknown = sorted(set(subfolders(root / tests)) - set(classes))
         if unknown:
-            raise InputError(f"data: {root / 'test' / unknown[0]}: no class of that name under {train}")
-        test = find_pictures(root / "test", classes)
+            raise InputError(f"data: {root / tests / unknown[0]}: no class of that name under {train}")
+        test = find_pictures(root / tests, classes)
         if not test[0]:
-            raise InputError(f"data: {root / 'test'} holds no pictures; add some, or remove the folder")
+            raise InputError(f"data: {root / tests} holds no pictures; add some, or remove the folder")
     ids = [printable(path.relative_to(train).as_posix()) for path in paths]
     return picture_source(paths, labels, ids, [printable(name) for name in classes], reading, 32, test)
+
+
+def subfolders(root: Path) -> list[str]:
+    """Names of the folders in a folder, hidden ones left out."""
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
 
 
 def find_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], Tensor]:
@@ -180,7 +202,7 @@ def find_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], Tenso
         (file, k)
         for k, name in enumerate(classes)
         for file in sorted((root / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES
+        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and not file.is_dir()
     ]
     return [file for file, _ in found], torch.tensor([k for _, k in found], dtype=torch.int64)
 
