@@ -66,7 +66,7 @@ def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
 def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, tmp_path: Path, held: bool, method: str):
     from dataclasses import replace
 
-    given = replace(settings_for(photos, "blank", in_memory=held), method=method)
+    given = replace(settings_for(photos, "blank", in_memory=held), method=method, noise="symmetric:0.5")
     run = train(given, tmp_path / "run", Progress())
     records = run.records()
     assert len(records.ids) == 12
@@ -76,6 +76,7 @@ def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, t
     assert not records.issue[bad].any()
     assert np.isnan(records.quality[bad]).all()
     assert not np.isnan(records.quality[~bad]).any()
+    assert 0 <= run.done()["issue_auroc"] <= 1
     assert set(records.ranking()[-2:]) == set(np.nonzero(bad)[0]), "unknown ones come last"
 
 

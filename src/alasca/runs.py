@@ -151,7 +151,11 @@ class RunFolder:
     def write_records(self, records: Records) -> None:
         """Write samples.csv, one row a training sample."""
         text = io.StringIO()
-        records.table().to_csv(text, index=False, lineterminator="\n")
+        table = records.table()
+        short = dict.fromkeys(
+            table.select_dtypes("float64").columns, np.float32
+        )  # as they were measured, short as text
+        table.astype(short).to_csv(text, index=False, lineterminator="\n")
         write_bytes(self.path / "samples.csv", text.getvalue().encode())
 
     def records(self) -> Records:

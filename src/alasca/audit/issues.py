@@ -34,7 +34,8 @@ def ranking_auroc(records: Records) -> float | None:
 
     if records.true is None:
         return None
-    wrong = records.given != records.true
+    known = np.isfinite(records.quality)  # a sample that could not be read has none
+    wrong = (records.given != records.true)[known]
     if wrong.all() or not wrong.any():
         return None
-    return float(roc_auc_score(wrong, -records.quality))
+    return float(roc_auc_score(wrong, -records.quality[known]))

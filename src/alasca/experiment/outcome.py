@@ -12,7 +12,7 @@ from torch import Tensor
 from alasca.audit.issues import find_issues, ranking_auroc
 from alasca.core import Method
 from alasca.data import Texts
-from alasca.engine import Fitted, SampleProbe
+from alasca.engine import Data, Fitted, SampleProbe
 from alasca.experiment.prepare import Prepared
 from alasca.functional import confidence
 from alasca.methods.alasca import Alasca
@@ -42,9 +42,8 @@ def collect(prepared: Prepared, fitted: Fitted) -> Records:
     rival = torch.where(seen & (trace.differing > 0), trace.rival.long(), predicted)
     issue, suggested = find_issues(array(given), array(differing), array(rival))
     quality = quality.clamp(0, 1)
-    if data.usable is not None:  # pictures that can't be read: nothing is known of their labels
-        unread = np.ones(len(given), dtype=bool)
-        unread[data.usable.numpy()] = False
+    unread = unreadable(data)
+    if unread.any():  # nothing is known of the labels of pictures that can't be read
         issue[unread], suggested[unread] = False, array(given)[unread]
         quality[torch.from_numpy(unread).to(device)] = torch.nan
     return Records(
@@ -53,6 +52,16 @@ def collect(prepared: Prepared, fitted: Fitted) -> Records:
         ema_confidence(fitted.method, given), *choices(fitted.method),
         None if data.truth is None else array(data.truth),
     )  # fmt: skip
+
+
+def unreadable(data: Data) -> np.ndarray:
+    """Which training samples could not be read, before training or since."""
+    everything = torch.arange(len(data.train))
+    usable = (
+        torch.ones(len(data.train), dtype=torch.bool) if data.usable is None else torch.isin(everything, data.usable)
+    )
+    sound = data.train.sound(everything)
+    return ~(usable if sound is None else usable & sound).numpy()
 
 
 def array(tensor: Tensor) -> np.ndarray:
