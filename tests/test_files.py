@@ -255,6 +255,35 @@ def test_a_run_from_files_resumes_in_the_same_bits(tmp_path: Path, workers: int)
     require_same(everything(held), everything(again), "held in memory, and resumed from files")
 
 
+def test_a_signal_to_all_processes_stops_a_run_that_can_go_on(tmp_path: Path):
+    """As schedulers send it: to the workers that decode, too."""
+    import os
+    import signal
+    import subprocess
+    import sys
+
+    for name in "ab":
+        for k in range(20):
+            picture(tmp_path / "p" / name / f"{k}.jpg", k)
+    command = [
+        sys.executable, "-m", "alasca.cli", "train", "--data", f"folder:{tmp_path / 'p'}", "--image-size", "16",
+        "--no-in-memory", "--workers", "1", "--epochs", "500", "--batch-size", "8", "--device", "cpu", "--threads", "1",
+        "--out", str(tmp_path / "run"),
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as run:
+        for _ in range(600):
+            if (tmp_path / "run" / "metrics.jsonl").is_file() and (tmp_path / "run" / "metrics.jsonl").read_text():
+                break
+            time.sleep(0.1)
+        os.killpg(run.pid, signal.SIGTERM)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode == 128 + signal.SIGTERM, said
+    assert said.count("\n") == 1
+    assert "Continue it with: alasca resume" in said
+
+
 def test_changed_files_are_not_resumed_on(tmp_path: Path):
     for name in "ab":
         for k in range(4):

@@ -156,6 +156,14 @@ def test_tables_of_numbers(suffix: str, tmp_path: Path):
     ), "ids survive another order"
 
 
+def test_a_digest_sees_ids_and_truth(tmp_path: Path):
+    before = load_source(f"table:{write(rows(), tmp_path / 't.csv')}").digest()
+    for column, value in (("id", "other"), ("true_label", "c1"), ("label", "c1"), ("a", 7.0)):
+        frame = rows()
+        frame.loc[0, column] = value
+        assert load_source(f"table:{write(frame, tmp_path / 't.csv')}").digest() != before, column
+
+
 def test_a_table_says_which_columns_it_read(tmp_path: Path):
     frame = rows().assign(city="Ulm")
     source = load_source(f"table:{write(frame, tmp_path / 't.csv')}")
