@@ -47,3 +47,24 @@ def test_contributing_shows_a_method_that_trains():
         LAWS[name](method)
     assert isinstance(method(0.2), nn.Module)
     assert create_method("ce") is not None
+
+
+def test_the_page_of_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Its code makes a table that trains; its commands parse, and name what there is."""
+    from alasca.data import SOURCES, Texts, load_source
+    from alasca.networks import NETWORKS
+
+    text = (ROOT / "docs" / "data.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    monkeypatch.chdir(tmp_path)
+    names = {"texts": ["see my channel", "check out this free song", "what a voice", "hello", "free song"] * 4}
+    exec(block, names)  # noqa: S102  # the page's own code
+    source = load_source("table:comments.jsonl")
+    assert isinstance(source.inputs, Texts)
+    assert len(source.labels) == 16
+    assert set(source.inputs.values) == set(names["texts"]) - {"hello"}
+    for form in SOURCES:
+        assert f"`{form}" in text, f"the page does not have {form}"
+    for network in NETWORKS:
+        assert f"`{network}`" in text, f"the page does not have {network}"
+    assert not re.search(r"<!-- (\w+):begin -->\n<!-- \1:end -->", text), "a table is empty"

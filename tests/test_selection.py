@@ -315,3 +315,14 @@ def test_mixing():
         torch.testing.assert_close(lam, torch.maximum(other, 1 - other))
     x, order = torch.arange(6.0).view(3, 2), torch.tensor([2, 0, 1])
     torch.testing.assert_close(mix(x, order, torch.tensor(0.25)), 0.25 * x + 0.75 * x[order])
+
+
+def test_directions_of_few_samples_in_many_dimensions():
+    """Single precision, rank 20 of 256, half of the units dead, scales a thousand apart: the exact directions."""
+    draw = torch.Generator().manual_seed(0)
+    features = torch.randn(20, 256, generator=draw).relu() * (torch.arange(256) % 2) * torch.logspace(-2, 1, 256)
+    grams = class_grams(features, torch.zeros(20, dtype=torch.int64), 1)
+    (found,) = class_directions(grams)
+    exact = torch.linalg.svd(features.double(), full_matrices=False)[2][0]
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found.double().abs(), exact.abs(), atol=1e-4, rtol=1e-3)

@@ -174,9 +174,9 @@ def class_directions(
     grams: Float[Tensor, "classes width width"],
 ) -> Float[Tensor, "classes width"]:
     """The top eigenvector of each class's Gram matrix ``sum z z^T``, of unit length. O(K D^3)."""
-    symmetric = (grams + grams.mT) / 2
+    symmetric = wide(grams + grams.mT) / 2  # in single precision LAPACK can give NaN for matrices of low rank
     _, vectors = torch.linalg.eigh(symmetric)
-    return torch.as_tensor(vectors[..., -1])
+    return torch.as_tensor(vectors[..., -1]).to(grams)
 
 
 def class_grams(
