@@ -60,11 +60,16 @@ class Samples:
         """Some of the samples, with the same statistics."""
         return replace(self, inputs=subset(self.inputs, rows), labels=self.labels[rows])
 
-    def with_statistics(self) -> Samples:
-        """The same samples with `mean` and `std` measured on them, evenly spread ones where there are very many."""
+    def with_statistics(self, usable: Tensor | None = None) -> Samples:
+        """The same samples with `mean` and `std` measured on them, evenly spread ones where there are very many.
+
+        Args:
+            usable: positions of those that can be read; None: all.
+        """
         if self.inputs.dtype == torch.int64:
             return self
-        rows = torch.arange(0, len(self), max(1, len(self) // MEASURED))
+        rows = torch.arange(len(self)) if usable is None else usable
+        rows = rows[:: max(1, len(rows) // MEASURED)]
         over = (0, 2, 3) if self.pictures else (0,)
         origin = total = squares = torch.zeros((), dtype=torch.float64)
         count = 0

@@ -83,11 +83,12 @@ def prepare(settings: Settings) -> Prepared:
     )  # fmt: skip
     if everything.shift < 0:
         raise InputError(f"shift: {everything.shift}, expected at least 0 pixels")
+    usable = None if not source.blank else (~torch.isin(rows, torch.tensor(source.blank))).nonzero()[:, 0]
     train = everything.take(rows)
     if source.mean is not None and source.std is not None:
         train = replace(train, mean=torch.tensor(source.mean), std=torch.tensor(source.std))
     else:
-        train = train.with_statistics()
+        train = train.with_statistics(usable)
     if len(train) < 2:
         raise InputError(f"data: {len(train)} training samples are left; expected at least 2")
     val = replace(train, inputs=subset(inputs, held), labels=given[held]) if len(held) else None
@@ -95,7 +96,6 @@ def prepare(settings: Settings) -> Prepared:
     if test_inputs is not None and source.test_labels is not None:
         test = replace(train, inputs=test_inputs, labels=source.test_labels)
     classes = len(source.classes)
-    usable = None if not source.blank else (~torch.isin(rows, torch.tensor(source.blank))).nonzero()[:, 0]
     per_epoch = source.epoch_samples if settings.epoch_samples is None else settings.epoch_samples
     if per_epoch is not None and per_epoch < classes:
         raise InputError(f"epoch-samples: {per_epoch}, expected at least one a class ({classes})")
