@@ -69,7 +69,6 @@ def page(found: pd.DataFrame) -> str:
                 str(budget), "ALASCA" if side == "alasca" else "cross-entropy", mean(runs.test_accuracy_last),
                 mean(runs.test_accuracy_highest),
                 " / ".join(f"{runs[f'memorised_{at}'].mean():.0f}" for at in ("third", "two_thirds", "last")),
-                f"{runs.minutes.mean():.1f} min",
             ])  # fmt: skip
         if len(sides) == 2 and all(len(runs) > 1 for runs in sides.values()):
             last = {side: runs.test_accuracy_last for side, runs in sides.items()}
@@ -77,7 +76,7 @@ def page(found: pd.DataFrame) -> str:
             error = math.sqrt(sum(statistics.variance(values) / len(values) for values in last.values()))
             words.append(f"{budget}: {gain:+.1f} points, {abs(gain) / error:.1f} standard errors of the difference")
     memorised = "wrong labels memorised, %: after a third / two thirds / all"
-    heads = ["budget", "method", "test accuracy, last epoch", "highest of any epoch", memorised, "time"]
+    heads = ["budget", "method", "test accuracy, last epoch", "highest of any epoch", memorised]
     settings = "\n".join(f"- {name}: `alasca train {' '.join([*COMMON, *BUDGETS[name]])}`" for name in BUDGETS)
     return (
         table(heads, rows)
