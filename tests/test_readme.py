@@ -67,3 +67,4 @@ def test_the_page_of_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         assert f"`{form}" in text, f"the page does not have {form}"
     for network in NETWORKS:
         assert f"`{network}`" in text, f"the page does not have {network}"
+    assert not re.search(r"<!-- (\w+):begin -->\n<!-- \1:end -->", text), "a table is empty"
