@@ -90,7 +90,7 @@ def collect(folder: Path) -> pd.DataFrame:
     groups: dict[tuple[float, str, bool, str], list[RunFolder]] = {}
     for entry in sorted(folder.glob("*/done.json")):
         run = RunFolder.open(entry.parent)
-        settings = run.settings()["settings"]
+        settings = run.settings()["recipe"]
         rate = float(settings["noise"].partition(":")[2])
         options = " ".join(f"{name}={value}" for name, value in settings["options"].items())
         groups.setdefault((rate, settings["method"], settings["alasca"], options), []).append(run)

@@ -18,10 +18,9 @@ import torch
 from digits import CHOOSING
 from pages import ROOT
 
-from alasca.engine import Trainer, Training
-from alasca.engine.stopping import stop_on_signals
-from alasca.experiment import Settings
-from alasca.experiment.prepare import prepare
+from alasca import Place, Recipe
+from alasca.engine import Trainer
+from alasca.training import prepare
 
 
 def main() -> None:
@@ -31,23 +30,22 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    training = Training(epochs=given.epochs, batch_size=128, lr=0.1, device="cpu")
     others = [name + plus for name in CHOOSING for plus in ("", " + ALASCA")]
     names = ["ce", "ce again (A/A)", *others[1:]]
     runs: dict[str, Trainer] = {}
     for name in names:
         method, wrapped = name.split()[0], name.endswith("ALASCA")
-        settings = Settings(noise="symmetric:0.6", method=method, alasca=wrapped, training=training)
-        prepared = prepare(settings)
-        runs[name] = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training)
-        runs[name]._enter(runs[name].stages[0], None)
+        recipe = Recipe(
+            noise="symmetric:0.6", method=method, alasca=wrapped, epochs=given.epochs, batch_size=128, lr=0.1
+        )
+        runs[name] = Trainer(prepare(recipe, None, Place(device="cpu")).job)
+        runs[name].enter(0)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    with stop_on_signals() as stop:
-        for _ in range(given.epochs):
-            for name, made in runs.items():
-                begun = time.perf_counter()
-                made._epoch(made.stages[0], stop)
-                seconds[name].append(time.perf_counter() - begun)
+    for _ in range(given.epochs):
+        for name, made in runs.items():
+            begun = time.perf_counter()
+            made.epoch()
+            seconds[name].append(time.perf_counter() - begun)
     last = slice(-(given.epochs // 3), None)
     base = seconds["ce"][last]
     rows = [

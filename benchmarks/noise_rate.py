@@ -10,19 +10,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pages
 import pandas as pd
-from torch import nn
+import torch
 
-from alasca.core import Clock, Phase, Probe
-from alasca.engine import Trainer, Training
-from alasca.experiment import Settings
-from alasca.experiment.prepare import prepare
+from alasca import Place, Recipe
+from alasca.core import Clock, Net, Phase, Probe
+from alasca.engine import Trainer
 from alasca.functional import cross_entropy
 from alasca.functional.selection import mixture_noise_rate
 from alasca.methods.ce import CrossEntropy
-from alasca.stores import estimated_noise_rate
+from alasca.policies import estimated_noise_rate
+from alasca.training import prepare
 
 EPOCHS, LOOKS, RATES = 60, (5, 10, 15, 30, 59), (0.2, 0.4, 0.6, 0.8)
 
@@ -34,7 +35,7 @@ class Estimating(CrossEntropy):
         super().__init__()
         self.found: list[dict[str, float]] = []
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch in LOOKS:
             losses = probe(nets[0], lambda output, batch: cross_entropy(output.logits, batch.labels))
             self.found.append({
@@ -46,11 +47,11 @@ class Estimating(CrossEntropy):
 
 def estimates(rate: float, seed: int) -> pd.DataFrame:
     """Both estimates after some epochs of one run."""
-    training = Training(epochs=EPOCHS, batch_size=128, lr=0.1, device="cpu", seed=seed)
-    prepared = prepare(Settings(data="digits", noise=f"symmetric:{rate}", method="ce", training=training, threads=1))
-    method = Estimating()
-    Trainer(method, prepared.make_network, prepared.data, training).fit()
-    return pd.DataFrame(method.found).assign(noise=rate, true=prepared.noise_rate, seed=seed)
+    torch.set_num_threads(1)
+    recipe = Recipe(noise=f"symmetric:{rate}", alasca=False, epochs=EPOCHS, batch_size=128, lr=0.1, seed=seed)
+    prepared, method = prepare(recipe, None, Place(device="cpu")), Estimating()
+    Trainer(replace(prepared.job, method=method)).fit()
+    return pd.DataFrame(method.found).assign(noise=rate, true=prepared.split.noise_rate, seed=seed)
 
 
 def main() -> None:

@@ -18,9 +18,10 @@ from pathlib import Path
 import pandas as pd
 import torch
 
+from alasca import Place, Recipe
 from alasca.core import Clock
-from alasca.data.samples import Samples
-from alasca.engine import Data, Trainer, Training
+from alasca.data import Samples, Split, Transform
+from alasca.engine import Job, Workbench
 from alasca.methods import create_method, list_methods, method_class, wrap
 from alasca.networks.small import SmallResNet
 
@@ -29,11 +30,12 @@ SIZES = {"digits: 1x8x8, batch 128": (1, 8, 128), "pictures: 3x32x32, batch 32":
 EPOCHS = 60
 
 
-def pictures(channels: int, size: int, rows: int) -> Data:
+def pictures(channels: int, size: int, rows: int) -> Split:
     """Random pictures: only the time counts."""
     draw = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, (rows, channels, size, size), generator=draw).to(torch.uint8)
-    return Data(Samples(inputs, torch.randint(10, (rows,), generator=draw), shift=1).with_statistics(), 10)
+    samples = Samples(inputs, torch.randint(10, (rows,), generator=draw), Transform("pictures", shift=1)).fitted()
+    return Split(samples, 10, torch.arange(rows))
 
 
 class Clocked:
@@ -43,21 +45,20 @@ class Clocked:
         channels, size, rows = shape
         plain, plus, _ = name.partition(" + ALASCA")
         method = wrap(create_method(plain)) if plus else create_method(plain)
-        training = Training(epochs=EPOCHS, batch_size=rows, lr=1e-3, device=device, select="last")
-        self.made = Trainer(method, lambda: SmallResNet(channels, 10), pictures(channels, size, 2 * rows), training)
-        self.name, self.stage, self.stages = name, stage, self.made.stages
-        self.made.state.position.stage = stage
-        self.made._enter(self.stages[stage], None)
-        self.clock = Clock(stage, EPOCHS - 1, EPOCHS, 0, 2)
-        self.phase = method.plan(self.made.nets, self.made.probe, self.clock)[-1]
-        self.batches = next(self.made.loader.batches(self.phase, (stage, 0, 0)))
+        recipe = Recipe(epochs=EPOCHS, batch_size=rows, lr=1e-3, select="last")
+        split, place = pictures(channels, size, 2 * rows), Place(device=device)
+        job = Job(method, lambda: SmallResNet(channels, 10), split.to(torch.device(device)), recipe, place)
+        self.name, self.stage, self.bench = name, stage, Workbench(job, stage)
+        self.clock = Clock.at(stage, EPOCHS - 1, EPOCHS, 0, 2)
+        self.phase = self.bench.plan(self.clock)[-1]
+        self.batches = next(self.bench.batches(self.phase))
         self.seconds: list[float] = []
 
     def step(self, keep: bool) -> None:
         """One optimiser step."""
         begun = time.perf_counter()
-        self.made._micro_batch(self.phase, self.batches, self.clock, self.made.training.lr, 1)
-        if self.made.device.type == "cuda":
+        self.bench.update(self.phase, self.batches, self.clock)
+        if self.bench.device.type == "cuda":
             torch.cuda.synchronize()
         if keep:
             self.seconds.append(time.perf_counter() - begun)
@@ -68,7 +69,7 @@ def race(names: list[str], shape: tuple[int, int, int], rounds: int, device: str
     everyone = [Clocked("ce", 0, shape, device), Clocked("ce", 0, shape, device)]
     for name in names:
         first = Clocked(name, 0, shape, device)
-        everyone += [first, *(Clocked(name, stage, shape, device) for stage in range(1, len(first.stages)))]
+        everyone += [first, *(Clocked(name, stage, shape, device) for stage in range(1, len(first.bench.stages)))]
     for turn in range(-3, rounds):
         for k in range(len(everyone)):
             everyone[(turn + k) % len(everyone)].step(turn >= 0)
@@ -81,9 +82,7 @@ def race(names: list[str], shape: tuple[int, int, int], rounds: int, device: str
     for name in ["ce again (A/A)", *names]:
         parts = [everyone[1]] if "A/A" in name else [each for each in everyone[2:] if each.name == name]
         last = ratios(parts[-1])
-        whole = sum(
-            statistics.median(ratios(p)) * p.stages[p.stage].epochs * (p.stages[p.stage].part or 1) for p in parts
-        )
+        whole = sum(statistics.median(ratios(p)) * p.bench.stage.epochs * (p.bench.stage.part or 1) for p in parts)
         rows.append({
             "method": name, "milliseconds": 1000 * statistics.median(parts[-1].seconds),
             "step": statistics.median(last), "low": last[rounds // 10], "high": last[-1 - rounds // 10],

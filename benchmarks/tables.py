@@ -18,15 +18,14 @@ from pages import ROOT, put, table
 from sklearn.datasets import load_breast_cancer, load_digits
 from torch import nn
 
-from alasca.engine import Progress, Training
-from alasca.experiment import Settings, train
+from alasca import Place, Recipe, train
 
 DATA = {
     "breast cancer, 379 x 30": (load_breast_cancer, "symmetric:0.4"),
     "digits, 1198 x 64": (load_digits, "symmetric:0.6"),
 }  # fmt: skip
 METHODS = ("ce", "gce", "elr", "fine")
-TRAINING = {"epochs": 30, "batch_size": 32, "lr": 0.02, "device": "cpu"}
+TRAINING = {"epochs": 30, "batch_size": 32, "lr": 0.02}
 SEEDS = 3
 
 
@@ -55,11 +54,11 @@ def main() -> None:
             ]
             for network, method, wrapped in plans:
                 for seed in range(SEEDS):
-                    settings = Settings(
+                    recipe = Recipe(
                         data=f"table:{folder / f'{number}.csv'}", noise=noise, network=network, method=method,
-                        alasca=wrapped, threads=1, training=Training(seed=seed, **TRAINING),
+                        alasca=wrapped, seed=seed, **TRAINING,
                     )  # fmt: skip
-                    done = train(settings, folder / f"run{len(rows)}", Progress()).done()
+                    done = train(recipe, None, Place(device="cpu", threads=1), folder / f"run{len(rows)}").done()
                     rows.append({
                         "data": title, "noise": noise, "network": network.removeprefix("tables:"), "method": method,
                         "alasca": wrapped, "seed": seed, "test_accuracy_last": done["test_accuracy_last"],

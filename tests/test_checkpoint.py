@@ -12,9 +12,9 @@ import torch
 
 from alasca import InputError, checkpoint
 from alasca.checkpoint import read_json, read_tensors
-from alasca.engine import Progress, Training
-from alasca.experiment import Settings, resume, train
 from alasca.runs import RunFolder
+from alasca.training import resume
+from doors import ran
 
 
 class Payload:
@@ -87,8 +87,7 @@ def test_types_and_values_come_back_exactly(tmp_path: Path):
 
 
 def finished(tmp_path: Path, name: str = "run") -> RunFolder:
-    settings = Settings(noise="symmetric:0.4", limit=60, training=Training(epochs=1, batch_size=32, device="cpu"))
-    return train(settings, tmp_path / name, Progress())
+    return ran(tmp_path / name, noise="symmetric:0.4", limit=60, epochs=1, batch_size=32)
 
 
 def test_a_planted_pickle_in_place_of_any_file_does_not_execute(tmp_path: Path):
@@ -109,7 +108,7 @@ def test_a_planted_pickle_in_place_of_any_file_does_not_execute(tmp_path: Path):
         done = (run.path / "done.json").read_bytes()
         (run.path / "done.json").unlink()
         with contextlib.suppress(InputError, UserWarning):
-            resume(run.path, progress=Progress())
+            resume(run.path)
         (run.path / "done.json").write_bytes(done)
         file.parent.mkdir(exist_ok=True)
         file.write_bytes(content)
@@ -117,18 +116,18 @@ def test_a_planted_pickle_in_place_of_any_file_does_not_execute(tmp_path: Path):
     archive = tmp_path / "data.npz"
     archive.write_bytes(payload)
     with pytest.raises(InputError, match="no NumPy archive"):
-        train(Settings(data=f"npz:{archive}"), tmp_path / "b", Progress())
+        ran(tmp_path / "b", data=f"npz:{archive}")
     import numpy as np
 
     np.savez(archive, x=np.array([Payload(trace)], dtype=object), y=np.array([0]))
     with pytest.raises(InputError, match="no NumPy archive"):
-        train(Settings(data=f"npz:{archive}"), tmp_path / "c", Progress())
+        ran(tmp_path / "c", data=f"npz:{archive}")
     pictures = tmp_path / "pictures"
     for name in "ab":
         (pictures / name).mkdir(parents=True)
         (pictures / name / "x.png").write_bytes(payload)
     with pytest.raises(InputError, match=r"x\.png can't be read as a picture"):
-        train(Settings(data=f"folder:{pictures}"), tmp_path / "d", Progress())
+        ran(tmp_path / "d", data=f"folder:{pictures}")
     assert not trace.exists()
 
 

@@ -15,9 +15,11 @@ from sklearn.metrics import roc_auc_score
 
 from alasca import list_methods
 from alasca.cli import main
-from alasca.engine import Stopped, Training
-from alasca.experiment import Settings
+from alasca.engine import Stopped
+from alasca.methods import method_of
+from alasca.recipe import Recipe
 from alasca.runs import RunFolder
+from doors import made_method
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
 
@@ -42,8 +44,8 @@ def test_train_resume_report(tmp_path: Path, capsys, monkeypatch):
     done = json.loads(Path("one/done.json").read_text())
     assert {"test_accuracy_last", "test_accuracy_last10", "issue_auroc", "seconds_per_epoch"} <= done.keys()
     settings = json.loads(Path("one/run.json").read_text())
-    assert settings["settings"]["options"] == {}
-    assert settings["settings"]["limit"] == settings["train_samples"] == 80
+    assert settings["recipe"]["options"].keys() == {"alasca.warmup", "alasca.at"}
+    assert settings["recipe"]["limit"] == settings["train_samples"] == 80
     assert settings["test_samples"] == 80
     assert settings["noise_rate"] == pytest.approx(0.36, abs=0.15)
     before = {name: Path("one", name).stat().st_mtime_ns for name in files(Path("one"))}
@@ -74,15 +76,15 @@ def test_a_choice_of_samples_is_written_down(tmp_path: Path, capsys, monkeypatch
     assert code == 0
     done, records = json.loads(Path("one/done.json").read_text()), RunFolder.open(Path("one")).records()
     right = records.given == records.true
-    assert set(records.selected) <= {0.0, 1.0}
-    assert done["selected"] == pytest.approx(100 * records.selected.mean())
-    assert done["selection_precision"] == pytest.approx(100 * right[records.selected == 1].mean())
-    assert done["clean_auroc"] == pytest.approx(roc_auc_score(right, records.clean), abs=1e-4)
+    assert set(records.extra["selected"]) <= {0.0, 1.0}
+    assert done["selected"] == pytest.approx(100 * records.extra["selected"].mean())
+    assert done["selection_precision"] == pytest.approx(100 * right[records.extra["selected"] == 1].mean())
+    assert done["clean_auroc"] == pytest.approx(roc_auc_score(right, records.extra["clean_probability"]), abs=1e-4)
     assert run("report", "one", capsys=capsys)[0] == 0
     assert "Labels that training kept" in Path("one/report.html").read_text()
     run("train", *FAST, "--out", "plain", capsys=capsys)
     run("report", "plain", capsys=capsys)
-    assert RunFolder.open(Path("plain")).records().selected is None
+    assert "selected" not in RunFolder.open(Path("plain")).records().extra
     assert "Labels that training kept" not in Path("plain/report.html").read_text()
 
 
@@ -107,7 +109,7 @@ MISTAKES = [
     (["train", "--set", "alasca.rest=yes"], "rest: 'yes', expected true or false"),
     (["train", "--set", "momentum"], "expected name=value"),
     (["train", "--method", "gce", "--set", "q=2"], "option q: 2, expected above 0 and at most 1"),
-    (["train", "--method", "gce", "--set", "k=half"], "option k: 'half', expected a number or none"),
+    (["train", "--method", "truncated_gce", "--set", "k=half"], "option k: 'half', expected a number"),
     (["train", "--method", "gce", "--preset", "cifar"], "gce has no preset 'cifar'; expected one of cifar10"),
     (["train", "--method", "byot"], "so ALASCA can't wrap it; add --no-alasca"),
     (["train", "--method", "har", "--set", "at=nosuch"], "no module 'nosuch'"),
@@ -154,10 +156,10 @@ def test_config_file_and_command_line_together(tmp_path: Path, capsys, monkeypat
     Path("a.toml").write_text('epochs = 1\nlimit = 60\nnoise = "symmetric:0.2"\nset = ["alasca.head=linear"]\n')
     code, _, err = run("train", "--config", "a.toml", "--noise", "none", "--out", "r", capsys=capsys)
     assert (code, err) == (0, "")
-    settings = json.loads(Path("r/run.json").read_text())["settings"]
-    assert settings["training"]["epochs"] == 1
+    settings = json.loads(Path("r/run.json").read_text())["recipe"]
+    assert settings["epochs"] == 1
     assert settings["noise"] == "none"
-    assert settings["options"] == {"alasca.head": "linear"}
+    assert settings["options"]["alasca.head"] == "linear"
     Path("b.toml").write_text("epochz = 1\n")
     code, _, err = run("train", "--config", "b.toml", "--out", "s", capsys=capsys)
     assert code == 2
@@ -272,16 +274,16 @@ def test_options_may_be_true_or_false_in_any_case(tmp_path: Path, capsys, monkey
     monkeypatch.chdir(tmp_path)
     code, _, err = run("train", "--set", "alasca.rest=False", *FAST, "--out", "r", capsys=capsys)
     assert (code, err) == (0, "")
-    assert json.loads(Path("r/run.json").read_text())["settings"]["options"] == {"alasca.rest": False}
+    assert json.loads(Path("r/run.json").read_text())["recipe"]["options"]["alasca.rest"] is False
 
 
 def test_a_demo_that_stops_is_one_line(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
-    def stopped(settings, out, progress):
+    def stopped(recipe, task, place, folder, progress):
         raise Stopped("stopped in epoch 1 after step 2", 2)
 
-    monkeypatch.setattr("alasca.experiment.train", stopped)
+    monkeypatch.setattr("alasca.training.train", stopped)
     code, _, err = run("demo", "--seeds", "1", "--epochs", "1", "--out", "d", capsys=capsys)
     assert code == 130
     assert err == "stopped in epoch 1 after step 2. Continue it with: alasca resume d/ce-seed0\n"
@@ -292,8 +294,7 @@ def test_presets_and_early_stopping(tmp_path: Path, capsys, monkeypatch):
     arguments = ["--method", "sce", "--preset", "cifar100", "--set", "beta=0.5", "--no-alasca"]
     code, _, err = run("train", *arguments, *FAST, "--out", "a", capsys=capsys)
     assert (code, err) == (0, "")
-    settings = Settings.from_json(json.loads(Path("a/run.json").read_text())["settings"])
-    method = settings.make_method()
+    method = method_of(Recipe.from_json(json.loads(Path("a/run.json").read_text())["recipe"]))
     assert (method.alpha, method.beta) == (6.0, 0.5)
     code, out, err = run("train", "--method", "early_stopping", *FAST, "--out", "b", capsys=capsys)
     assert (code, err) == (0, "")
@@ -305,15 +306,15 @@ def test_presets_and_early_stopping(tmp_path: Path, capsys, monkeypatch):
 
 
 def test_epochs_of_a_method_shrink_with_the_run():
-    gce = Settings(method="gce", alasca=False, options={"k": 0.5}, training=Training(epochs=60)).make_method()
+    gce = made_method(method="truncated_gce", alasca=False, epochs=60)
     assert (gce.start, gce.every) == (20, 5)
-    gce = Settings(method="gce", alasca=False, options={"start": 3}, training=Training(epochs=60)).make_method()
+    gce = made_method(method="truncated_gce", alasca=False, options={"start": 3}, epochs=60)
     assert (gce.start, gce.every) == (3, 5)
-    options = {"method": "gce", "preset": "cifar100-truncated", "alasca": False}
-    gce = Settings(**options, training=Training(epochs=60)).make_method()
+    options = {"method": "truncated_gce", "preset": "cifar100", "alasca": False}
+    gce = made_method(**options, epochs=60)
     assert (gce.start, gce.every, gce.k) == (40, 5, 0.5)
-    assert Settings(**options, training=Training(epochs=150)).make_method().start == 80
-    assert Settings(method="als", alasca=False, training=Training(epochs=200)).make_method().warmup == 20
+    assert made_method(**options, epochs=150).start == 80
+    assert made_method(method="als", alasca=False, epochs=200).warmup == 20
 
 
 def test_list_verbose_names_options_presets_and_sources(capsys):
@@ -322,7 +323,7 @@ def test_list_verbose_names_options_presets_and_sources(capsys):
     for name in list_methods():
         assert f"\n  {name}: " in out
     assert "alpha=6, beta=0.1  [Wang et al. (2019), section 4.3]" in out
-    assert "default             q=0.7, k=none" in out
+    assert "default             q=0.7, k=0.5" in out
 
 
 @pytest.mark.parametrize(
@@ -350,11 +351,10 @@ def test_an_error_in_a_network_of_ones_own_says_where(tmp_path: Path, capsys, mo
 
 
 def test_an_unfinished_run_does_not_stop_a_report_of_many(tmp_path: Path, capsys):
-    from alasca.engine import Progress, Training
-    from alasca.experiment import Settings, train
+    from doors import ran
 
     for name in ("a", "b"):
-        train(Settings(limit=60, training=Training(epochs=1, device="cpu")), tmp_path / name, Progress())
+        ran(tmp_path / name, limit=60, epochs=1)
     (tmp_path / "b" / "done.json").unlink()
     code, out, _ = run("report", str(tmp_path), capsys=capsys)
     assert code == 0

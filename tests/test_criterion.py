@@ -12,9 +12,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import alasca.functional as AF
 from alasca import AlascaLoss, Output, SubClassifiers
-from alasca.criterion import AuxiliaryObjective
+from alasca.methods.alasca import AuxiliaryObjective, Smoothing
 from alasca.networks.small import Perceptron, SmallResNet
-from test_heads import Encoder
+from test_surgery import Encoder
 
 
 class Operators(TorchDispatchMode):
@@ -70,14 +70,14 @@ def test_labels_are_corrected_from_the_warmup_epoch_on():
     main = torch.tensor([[0.0, 5.0, 0.0]])
     output = Output(main, aux=(torch.zeros(1, 3).requires_grad_(), torch.tensor([[0.0, 4.0, 0.0]]).requires_grad_()))
     labels, index = torch.tensor([0]), torch.tensor([0])
-    objective = AuxiliaryObjective(1, 3, warmup=20)
+    objective = AuxiliaryObjective(1, 3, 0, Smoothing(warmup=20))
     objective.observe(output, labels, index, 19)
     assert objective.targets(output, labels, index, 19).labels.item() == 0
     corrected = objective.targets(output, labels, index, 20)
     assert corrected.labels.item() == 1
     torch.testing.assert_close(corrected.confidence, AF.confidence(0.3 * main, torch.tensor([1])))
-    assert AuxiliaryObjective(1, 3, warmup=None).targets(output, labels, index, 99).labels.item() == 0
-    both = AuxiliaryObjective(1, 3, warmup=0, agreement="all")
+    assert AuxiliaryObjective(1, 3, 0, Smoothing(warmup=None)).targets(output, labels, index, 99).labels.item() == 0
+    both = AuxiliaryObjective(1, 3, 0, Smoothing(warmup=0, agreement="all"))
     assert both.targets(output, labels, index, 0).labels.item() == 0, "the shallow one does not agree"
 
 
@@ -103,7 +103,7 @@ def test_options_act():
     assert penalty(5, momentum=(0.1, 0.7, 10)) == pytest.approx(
         with_gamma(AF.confidence(0.6 * output.logits, labels)), rel=1e-5
     )
-    own = AuxiliaryObjective(4, 3, 2, momentum=0.0, temperature=1.0, confidence_from="own")
+    own = AuxiliaryObjective(4, 3, 2, Smoothing(momentum=0.0, temperature=1.0, confidence_from="own"))
     own.observe(output, labels, index, 0)
     gammas = torch.stack([AF.confidence(q, labels, 1.0) for q in output.aux])
     torch.testing.assert_close(own.targets(output, labels, index, 0).confidence, gammas)

@@ -14,9 +14,14 @@ from PIL import Image
 
 from alasca import InputError
 from alasca.core import Phase, Stream
-from alasca.data import Loader, Pool, Reading, Samples, apply_noise, balanced_part, load_source
+from alasca.data import Loader, Pool, Samples, Transform
+from alasca.data.balance import balanced_part
+from alasca.data.noise import apply_noise
 from alasca.data.seeds import fold, mix, uniform
 from alasca.data.views import COLOURS, MOVES, crop_and_flip, cutout, randaugment
+from doors import read
+
+NUMBERS = Transform("numbers")
 
 
 def test_splitmix_reference_values():
@@ -61,7 +66,7 @@ def test_shift_and_flip_by_hand():
 
 def test_views_do_not_depend_on_the_batch():
     pictures = torch.randint(0, 255, (12, 3, 8, 8), dtype=torch.uint8)
-    samples = Samples(pictures, torch.arange(12) % 3, shift=2, flip=True).with_statistics()
+    samples = Samples(pictures, torch.arange(12) % 3, Transform("pictures", shift=2, flip=True)).fitted()
     for name in ("weak", "strong"):
         together = samples.view(name, torch.arange(12), 5)
         alone = torch.cat([samples.view(name, torch.tensor([k]), 5) for k in reversed(range(12))]).flip(0)
@@ -87,20 +92,20 @@ def test_strong_operations_stay_in_range_and_all_occur():
 
 def test_statistics_normalise():
     pictures = torch.randint(0, 255, (200, 3, 8, 8), dtype=torch.uint8)
-    samples = Samples(pictures, torch.zeros(200, dtype=torch.int64)).with_statistics()
+    samples = Samples(pictures, torch.zeros(200, dtype=torch.int64), Transform("pictures")).fitted()
     plain = samples.view("plain", torch.arange(200))
     assert plain.mean((0, 2, 3)).abs().max() < 1e-4
     assert (plain.std((0, 2, 3)) - 1).abs().max() < 1e-3
-    rows = Samples(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([0, 1])).with_statistics()
+    rows = Samples(torch.tensor([[1.0, 5.0], [3.0, 5.0]]), torch.tensor([0, 1]), NUMBERS).fitted()
     assert rows.view("strong", torch.arange(2)).tolist() == [[-1, 0], [1, 0]]
 
 
 def test_statistics_of_many_rows_that_drift():
     """Read in parts whose means differ, far from zero: the same as at once."""
     rows = 1e4 + torch.arange(10_000.0)[:, None] * torch.tensor([1.0, 0.01]) + torch.randn(10_000, 2)
-    samples = Samples(rows, torch.zeros(10_000, dtype=torch.int64)).with_statistics()
-    torch.testing.assert_close(samples.mean, rows.double().mean(0).float())
-    torch.testing.assert_close(samples.std, rows.double().std(0, correction=0).float())
+    samples = Samples(rows, torch.zeros(10_000, dtype=torch.int64), NUMBERS).fitted()
+    torch.testing.assert_close(samples.transform.mean, rows.double().mean(0).float())
+    torch.testing.assert_close(samples.transform.std, rows.double().std(0, correction=0).float())
 
 
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(1, 100), st.integers(0, 99))
@@ -136,7 +141,7 @@ def test_noise_is_seeded_and_checked():
 
 
 def samples_of(count: int) -> Samples:
-    return Samples(torch.randn(count, 2), torch.arange(count) % 3)
+    return Samples(torch.randn(count, 2), torch.arange(count) % 3, NUMBERS)
 
 
 def test_what_only_a_wrapper_sees_spreads_over_the_phase():
@@ -202,13 +207,13 @@ def test_partners_have_the_same_label():
 
 
 def test_digits():
-    source = load_source("digits")
+    source = read("digits")
     assert source.inputs.shape == (1347, 1, 8, 8)
     assert source.test_labels is not None
     assert len(source.test_labels) == 450
     assert source.inputs.max() == 255
     assert len(set(source.ids)) == 1347
-    assert source.digest() == load_source("digits").digest()
+    assert source.digest() == read("digits").digest()
 
 
 def write_folder(root: Path, classes: dict[str, int], size: int = 6) -> Path:
@@ -221,7 +226,7 @@ def write_folder(root: Path, classes: dict[str, int], size: int = 6) -> Path:
 
 
 def test_folder(tmp_path: Path):
-    source = load_source(f"folder:{write_folder(tmp_path / 'a', {'cat': 3, 'dog': 2})}", Reading(image_size=8))
+    source = read(f"folder:{write_folder(tmp_path / 'a', {'cat': 3, 'dog': 2})}", image_size=8)
     assert source.inputs.shape == (5, 3, 8, 8)
     assert source.classes == ("cat", "dog")
     assert source.labels.tolist() == [0, 0, 0, 1, 1]
@@ -229,7 +234,7 @@ def test_folder(tmp_path: Path):
     assert source.flip
     for split in ("train", "test"):
         write_folder(tmp_path / "b" / split, {"cat": 2, "dog": 2})
-    split_source = load_source(f"folder:{tmp_path / 'b'}", Reading(image_size=8))
+    split_source = read(f"folder:{tmp_path / 'b'}", image_size=8)
     assert split_source.test_inputs is not None
     assert len(split_source.test_inputs) == 4
 
@@ -238,16 +243,16 @@ def test_npz(tmp_path: Path):
     path = tmp_path / "a.npz"
     pictures = np.random.default_rng(0).integers(0, 255, (6, 8, 8, 3), dtype=np.uint8)
     np.savez(path, x_train=pictures, y_train=np.array(list("abcabc")), x_test=pictures[:2], y_test=np.array(["a", "b"]))
-    source = load_source(f"npz:{path}")
+    source = read(f"npz:{path}")
     assert source.inputs.shape == (6, 3, 8, 8)
     assert source.inputs[0, 2, 1, 5] == pictures[0, 1, 5, 2]
     assert source.classes == ("a", "b", "c")
     assert source.labels.tolist() == [0, 1, 2, 0, 1, 2]
     np.savez(path, x=np.ones((4, 3)), y=np.array([0.0, 1.0, 2.0, 0.0]), y_true=np.array([0, 1, 2, 2]))
-    rows = load_source(f"npz:{path}")
+    rows = read(f"npz:{path}")
     assert rows.inputs.dtype == torch.float32
-    assert rows.true_labels is not None
-    assert rows.true_labels.tolist() == [0, 1, 2, 2]
+    assert rows.truth is not None
+    assert rows.truth.tolist() == [0, 1, 2, 2]
 
 
 X = np.ones((4, 3))
@@ -278,7 +283,7 @@ def test_wrong_archives_name_file_and_row(tmp_path: Path, arrays: dict, words: s
     path = tmp_path / "data.npz"
     np.savez(path, **arrays)
     with pytest.raises(InputError, match=words) as error:
-        load_source(f"npz:{path}")
+        read(f"npz:{path}")
     assert "\n" not in str(error.value)
 
 
@@ -287,7 +292,7 @@ def test_wrong_folders_name_the_file(tmp_path: Path):
     whole = (root / "cat" / "0.png").read_bytes()
     (root / "cat" / "1.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"cat/1\.png can't be read as a picture"):
-        load_source(f"folder:{root}", Reading(image_size=8))
+        read(f"folder:{root}", image_size=8)
     (tmp_path / "empty").mkdir()
     for spec, words in (
         (f"folder:{tmp_path / 'none'}", "no such folder"),
@@ -299,9 +304,9 @@ def test_wrong_folders_name_the_file(tmp_path: Path):
         ("zzz", "expected one of digits, cifar10, .*folder:DIR"),
     ):
         with pytest.raises(InputError, match=words):
-            load_source(spec, Reading(image_size=8))
+            read(spec, image_size=8)
     with pytest.raises(InputError, match="1 class"):
-        load_source(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", Reading(image_size=8))
+        read(f"folder:{write_folder(tmp_path / 'one', {'cat': 3})}", image_size=8)
 
 
 def test_held_out_samples_leave_one_of_every_class():
@@ -317,15 +322,15 @@ def test_file_names_that_are_no_utf8_are_named_in_ascii(tmp_path: Path):
         for k in range(2):
             Image.fromarray(np.full((8, 8, 3), 40 * k, np.uint8)).save(tmp_path / name / f"{k}.png")
     os.rename(tmp_path / "b" / "1.png", os.fsencode(tmp_path / "b") + b"/\xff1.png")
-    source = load_source(f"folder:{tmp_path}", Reading(image_size=8))
+    source = read(f"folder:{tmp_path}", image_size=8)
     assert source.ids[-1] == "b/\\xff1.png"
     "".join(source.ids).encode()
 
 
 def test_whole_numbers_as_floats_are_labels(tmp_path: Path):
     np.savez(tmp_path / "t.npz", x=np.random.default_rng(0).normal(size=(6, 2)), y=np.array([0.0, 1, 2, 0, 1, 2]))
-    assert load_source(f"npz:{tmp_path / 't.npz'}").labels.tolist() == [0, 1, 2, 0, 1, 2]
+    assert read(f"npz:{tmp_path / 't.npz'}").labels.tolist() == [0, 1, 2, 0, 1, 2]
     for bad in (np.nan, np.inf, 0.5):
         np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.array([0.0, 1, bad]))
         with pytest.raises(InputError, match="expected whole numbers or strings"):
-            load_source(f"npz:{tmp_path / 't.npz'}")
+            read(f"npz:{tmp_path / 't.npz'}")

@@ -37,8 +37,7 @@ def test_two_processes_train_one_run(tmp_path: Path):
     assert done.stdout.count("test accuracy, last epoch") == 1, "one process speaks"
     table = pd.read_csv(run / "samples.csv")
     assert len(table) == 200
-    assert table["visits"].max() == 2
-    assert table["visits"].sum() == 2 * 192, "three full batches of 64 an epoch, no sample twice"
+    assert (table["visits"] == 2).all(), "three full batches of 64 an epoch, and a look at the eight that rest"
     assert json.loads((run / "run.json").read_text())["machine"]["processes"] == 2
     assert (run / "done.json").is_file()
 

@@ -12,17 +12,16 @@ import pytest
 import torch
 from torch import nn
 
-from alasca import Alasca, InputError, create_method
+from alasca import Alasca, InputError, checkpoint, create_method
 from alasca.checkpoint import read_tensors
-from alasca.core import Clock, Method, Seen, Step, backbone, network
+from alasca.core import Clock, Method, Output, Seen, Step, backbone, unwrapped
 from alasca.distributed import first_alone
-from alasca.engine import Diverged, Progress, Stopped, Training
-from alasca.engine.settings import resolve_device
-from alasca.engine.setup import seed_generators
-from alasca.engine.trace import Trace
+from alasca.engine import Diverged, Progress, Stopped, lr_factor, resolve_device, seed_generators
 from alasca.functional import cross_entropy
-from alasca.heads import Network
+from alasca.recipe import Recipe
 from alasca.runs import RunFolder
+from alasca.stores import Trace
+from alasca.surgery import OutputNet
 from alasca.testing import LawNet, everything, one_step, planted, require_same, settings, trained, trainer
 
 
@@ -72,7 +71,8 @@ def test_a_loss_that_is_no_number_stops_with_a_sound_checkpoint(tmp_path: Path):
     made = trainer(Poisoned(), planted(), settings(4), run=run)
     with pytest.raises(Diverged):
         made.fit(resume=True)
-    assert all(value.isfinite().all() for value in made.nets[0].parameters())
+    tensors, _ = checkpoint.load(run.checkpoints)
+    assert all(value.isfinite().all() for value in tensors.values() if value.is_floating_point())
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
@@ -93,88 +93,83 @@ def test_resume_is_exact_under_every_setting(tmp_path: Path, optimizer: str, opt
 
 def test_a_first_step_that_overflows_leaves_the_momentum_alone():
     made = trainer(create_method("ce"), planted(), settings(1, precision="fp16"))
-    made._enter(made.stages[0], None)
-    for group in made.optimizer.param_groups:
+    made.enter(0)
+    for group in made.bench.update.optimizers.all[0].param_groups:
         assert not group["fused"], "fused SGD makes its momentum before it sees the overflow, and does not fill it"
     made = trainer(create_method("ce"), planted(), settings(1, precision="bf16"))
-    made._enter(made.stages[0], None)
-    assert made.optimizer.param_groups[0]["fused"]
+    made.enter(0)
+    assert made.bench.update.optimizers.all[0].param_groups[0]["fused"]
 
 
 def test_accumulation_averages_gradients():
     """Four micro-batches of 16 take the step of one batch of 64, on a network without BatchNorm and dropout."""
-    plain = trained(create_method("ce"), planted(), Training(1, 64, lr=0.1, device="cpu"), net=lambda: LawNet(False))
+    plain = trained(create_method("ce"), planted(), Recipe(epochs=1, batch_size=64, lr=0.1), net=lambda: LawNet(False))
     parts = trained(create_method("ce"), planted(), settings(1, accumulate=4), net=lambda: LawNet(False))
-    for (name, first), second in zip(plain.nets[0].named_parameters(), parts.nets[0].parameters(), strict=True):
+    for (name, first), second in zip(
+        plain.bench.nets[0].named_parameters(), parts.bench.nets[0].parameters(), strict=True
+    ):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5, msg=name)
 
 
 def test_the_loop_is_plain_sgd():
     """One epoch of the engine against torch.optim by hand, on the engine's own batches."""
     made = trainer(create_method("ce"), planted(), settings(1), net=lambda: LawNet(False))
-    made._enter(made.stages[0], None)
+    made.enter(0)
     net = LawNet(False)
-    net.load_state_dict(made.nets[0].backbone.state_dict())
+    net.load_state_dict(made.bench.nets[0].backbone.state_dict())
     optimizer = torch.optim.SGD(net.parameters(), 0.1, 0.9, weight_decay=5e-4)
-    phase = made.method.plan(made.nets, made.probe, Clock(0, 0, 1, 0, 4))[0]
-    for k, batches in enumerate(made.loader.batches(phase, (0, 0, 0))):
-        optimizer.param_groups[0]["lr"] = settings(1).lr * settings(1).lr_factor(Clock(0, 0, 1, k, 4), k)
+    phase = made.bench.plan(Clock.at(0, 0, 1, 0, 4))[0]
+    for k, batches in enumerate(made.bench.batches(phase)):
+        optimizer.param_groups[0]["lr"] = settings(1).lr * lr_factor(settings(1), Clock.at(0, 0, 1, k, 4), k)
         loss = nn.functional.cross_entropy(net(batches["all"].views[0]), batches["all"].labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     made = trained(create_method("ce"), planted(), settings(1), net=lambda: LawNet(False))
-    for (name, first), second in zip(net.named_parameters(), made.nets[0].backbone.parameters(), strict=True):
+    for (name, first), second in zip(net.named_parameters(), made.bench.nets[0].backbone.parameters(), strict=True):
         torch.testing.assert_close(first, second, msg=name)
 
 
 def test_schedules_by_hand():
-    cosine = Training(epochs=10)
-    assert cosine.lr_factor(Clock(0, 0, 10, 0, 5)) == 1
-    assert cosine.lr_factor(Clock(0, 5, 10, 25, 5)) == pytest.approx(0.5)
-    assert cosine.lr_factor(Clock(0, 9, 10, 50, 5), 5) == pytest.approx(0)
-    assert cosine.lr_factor(Clock(0, 5, 10, 100, 2), 1) == pytest.approx(0.5 * (1 + math.cos(math.pi * 5.5 / 10)))
-    step = Training(epochs=120, schedule="step")
-    factors = [step.lr_factor(Clock(0, epoch, 120, 0, 1)) for epoch in (0, 39, 40, 79, 80)]
+    cosine = Recipe(epochs=10)
+    assert lr_factor(cosine, Clock.at(0, 0, 10, 0, 5)) == 1
+    assert lr_factor(cosine, Clock.at(0, 5, 10, 25, 5)) == pytest.approx(0.5)
+    assert lr_factor(cosine, Clock.at(0, 9, 10, 50, 5), 5) == pytest.approx(0)
+    assert lr_factor(cosine, Clock.at(0, 5, 10, 100, 2), 1) == pytest.approx(0.5 * (1 + math.cos(math.pi * 5.5 / 10)))
+    step = Recipe(epochs=120, schedule="step")
+    factors = [lr_factor(step, Clock.at(0, epoch, 120, 0, 1)) for epoch in (0, 39, 40, 79, 80)]
     assert factors == pytest.approx([1, 1, 0.01, 0.01, 0.0001])
 
 
 def test_metrics_are_those_of_the_run(tmp_path: Path):
     run = RunFolder.create(tmp_path / "run")
-    made = trained(create_method("ce"), planted(16), settings(30), run=run)
+    made = trained(create_method("ce"), planted(16, held=16), settings(30), run=run)
     last = run.history()[-1]
     assert [record["epoch"] for record in run.history()] == list(range(30))
-    assert last["test_accuracy"] == last["val_accuracy"] > 50
-    prediction, data = made.trace.prediction.long(), planted(16)
-    assert last["train_accuracy"] == pytest.approx(100 * (prediction == data.train.labels).double().mean().item())
-    wrong = data.train.labels != data.truth
+    assert last["test_accuracy"] > 50
+    prediction, data = made.trace.prediction.long()[:64], planted(16)
+    assert (made.trace.prediction[64:] == -1).all(), "held-out samples are not trained on"
+    assert last["train_accuracy"] == pytest.approx(100 * (prediction == data.samples.labels).double().mean().item())
+    wrong = data.samples.labels != data.truth
     assert wrong.sum() == 16
     assert last["memorised"] == pytest.approx(
-        100 * (prediction[wrong] == data.train.labels[wrong]).double().mean().item()
+        100 * (prediction[wrong] == data.samples.labels[wrong]).double().mean().item()
     )
 
 
 def test_selection_on_noisy_held_out_labels_keeps_that_epoch():
     training = settings(6, select="noisy-val", schedule="constant")
-    made = trainer(create_method("ce"), planted(8), training)
+    made = trainer(create_method("ce"), planted(8, held=16), training)
     fitted = made.fit(resume=False)
     accuracies = [record["val_accuracy"] for record in fitted.history]
     assert fitted.chosen_epoch == accuracies.index(max(accuracies))
-    again = trained(create_method("ce"), planted(8), Training(**{**vars_of(training), "select": "last", "epochs": 6}))
+    again = trained(create_method("ce"), planted(8, held=16), replace(training, select="last"))
     assert [r["val_accuracy"] for r in again.state.history] == accuracies
 
 
-def vars_of(training: Training) -> dict:
-    from dataclasses import asdict
-
-    return asdict(training)
-
-
 def test_selection_without_held_out_samples_is_refused():
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="--val-fraction"):
-        trainer(create_method("ce"), replace(planted(), val=None), settings(1, select="noisy-val"))
+        trainer(create_method("ce"), planted(), settings(1, select="noisy-val"))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +190,7 @@ def test_selection_without_held_out_samples_is_refused():
 )
 def test_settings_out_of_range_are_named(changes: dict, words: str):
     with pytest.raises(InputError, match=words):
-        Training(**changes)
+        Recipe(**changes)
 
 
 def test_probe_covers_every_sample_in_order():
@@ -208,9 +203,10 @@ def test_probe_covers_every_sample_in_order():
     torch.testing.assert_close(total, logits.sum(0))
     assert made.nets[0].training, "the probe left another mode behind"
     assert probe.rest is None
-    assert torch.equal(probe.labels, made.data.train.labels)
-    assert probe.holdout is not None
-    assert len(probe.holdout.index) == 64
+    assert torch.equal(probe.labels, planted(8).samples.labels)
+    held = trainer(create_method("ce"), planted(held=16), settings(1)).enter(0).probe.holdout
+    assert held is not None
+    assert held.index.tolist() == list(range(64, 80))
 
 
 def test_trace_by_hand():
@@ -219,7 +215,7 @@ def test_trace_by_hand():
     for k in (1, 1, 0, 1, 2):
         logits = torch.zeros(1, 3)
         logits[0, k] = 2.0
-        trace.update(torch.tensor([0]), logits, torch.tensor([0]))
+        trace.update(torch.tensor([0]), Output(logits), torch.tensor([0]))
     high, low = torch.tensor([2.0, 0, 0]).softmax(0)[:2].tolist()
     assert trace.visits.tolist() == [5, 0]
     assert trace.differing.tolist() == [4, 0]
@@ -243,14 +239,14 @@ class Drawing(Method):
 
     def __init__(self) -> None:
         super().__init__()
-        self.draws: list[float] = []
+        self.drawn: list[float] = []
 
     def plan(self, nets, probe, clock: Clock):
-        self.draws.append(torch.rand(()).item())
+        self.drawn.append(torch.rand(()).item())
         return super().plan(nets, probe, clock) * 2
 
     def step(self, nets, batches, phase, clock: Clock) -> Step:
-        self.draws.append(torch.rand(()).item())
+        self.drawn.append(torch.rand(()).item())
         output = nets[0](batches["all"].views[0])
         return Step(cross_entropy(output.logits, batches["all"].labels).mean())
 
@@ -258,12 +254,12 @@ class Drawing(Method):
 def test_every_step_and_plan_has_draws_of_its_own():
     first, again, other = Drawing(), Drawing(), Drawing()
     trained(first, planted(), settings(3))
-    assert len(first.draws) == 3 * (1 + 2 * 4)
-    assert len(set(first.draws)) == len(first.draws)
+    assert len(first.drawn) == 3 * (1 + 2 * 4)
+    assert len(set(first.drawn)) == len(first.drawn)
     trained(again, planted(), settings(3))
-    assert again.draws == first.draws
+    assert again.drawn == first.drawn
     trained(other, planted(), settings(3, seed=1))
-    assert not set(other.draws) & set(first.draws)
+    assert not set(other.drawn) & set(first.drawn)
 
 
 class PoisonedGradient(Method):
@@ -281,9 +277,9 @@ class PoisonedGradient(Method):
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_a_gradient_that_is_no_number_is_never_saved(tmp_path: Path, seconds: float):
     run = RunFolder.create(tmp_path / "run")
-    training = replace(settings(4), checkpoint_seconds=seconds)
+    training = settings(4)
     with pytest.raises(Diverged, match="is not finite at epoch 3"):
-        trained(PoisonedGradient(), planted(), training, run=run)
+        trained(PoisonedGradient(), planted(), training, run=run, checkpoint_seconds=seconds)
     for entry in run.checkpoints.iterdir():
         assert all(
             value.isfinite().all()
@@ -372,12 +368,12 @@ class Trunk(nn.Module):
 
 def test_a_networks_own_backbone_is_one_of_its_parts():
     net = Trunk()
-    assert backbone(net) is network(net) is net
-    wrapped = Network(net, example=torch.zeros(2, 3, 8, 8))
+    assert backbone(net) is unwrapped(net) is net
+    wrapped = OutputNet(net, example=torch.zeros(2, 3, 8, 8))
     assert backbone(wrapped) is net
-    assert network(wrapped) is wrapped
+    assert unwrapped(wrapped) is wrapped
     made = trained(create_method("ce"), planted(), settings(1), net=Trunk)
-    assert any(name.startswith("module") for name in made.nets[0].backbone.state_dict())
+    assert any(name.startswith("module") for name in made.bench.nets[0].backbone.state_dict())
 
 
 def test_a_batch_needs_two_rows_in_every_process(monkeypatch: pytest.MonkeyPatch):
@@ -402,6 +398,6 @@ def test_one_process_in_trouble_stops_all(monkeypatch: pytest.MonkeyPatch):
 
 def test_one_cycle_by_hand():
     """lr / 25 at the start, lr after three tenths, half of it midway down, 0 at the end; half of the rise midway up."""
-    training = Training(schedule="onecycle")
-    factors = [training.lr_factor(Clock(0, epoch, 100, 0, 1)) for epoch in (0, 15, 30, 65, 100)]
+    recipe = Recipe(schedule="onecycle")
+    factors = [lr_factor(recipe, Clock.at(0, epoch, 100, 0, 1)) for epoch in (0, 15, 30, 65, 100)]
     assert factors == pytest.approx([1 / 25, 0.52, 1.0, 0.5, 0.0], abs=1e-9)

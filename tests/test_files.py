@@ -14,14 +14,16 @@ from PIL import Image
 
 from alasca import InputError
 from alasca.core import Phase, Stream
-from alasca.data import Loader, Pool, Reading, Samples, load_source
+from alasca.data import Loader, Pool, Samples, Transform
 from alasca.data.pictures import Decoder, PictureFiles
 from alasca.data.rows import MappedRows, ahead
 from alasca.data.views import centre_crop, crop_and_flip
-from alasca.engine import Progress, Training
-from alasca.experiment import Settings, prepare, resume, train
+from alasca.engine import Trainer
+from alasca.runs import RunFolder
 from alasca.testing.laws import everything, require_same
 from alasca.testing.planted import planted, settings, trained
+from alasca.training import resume
+from doors import ran, read, ready
 from lookalikes import picture
 
 
@@ -38,23 +40,24 @@ def photos(tmp_path: Path) -> Path:
     return root
 
 
-def settings_for(photos: Path, policy: str, epochs: int = 2, **changes: object) -> Settings:
-    reading = Reading(image_size=16, on_bad_image=policy, workers=0, **changes)  # type: ignore[arg-type]  # by name
-    training = Training(epochs=epochs, batch_size=4, device="cpu", checkpoint_seconds=1e9)
-    return Settings(data=f"folder:{photos}", val_fraction=0.0, reading=reading, training=training, threads=1)
+def settings_for(photos: Path, policy: str, **changes: object) -> dict[str, object]:
+    return {
+        "data": f"folder:{photos}", "val_fraction": 0.0, "image_size": 16, "on_bad_image": policy, "workers": 0,
+        "epochs": 2, "batch_size": 4, "threads": 1, **changes,
+    }  # fmt: skip
 
 
 def test_a_bad_picture_is_fatal_before_anything_is_written(photos: Path, tmp_path: Path):
     with pytest.raises(
         InputError, match=r"a/2\.jpg can't be read as a picture .*, nor can .*b/1\.jpg; mend or remove it"
     ):
-        train(settings_for(photos, "fatal"), tmp_path / "run", Progress())
+        ran(tmp_path / "run", **settings_for(photos, "fatal"))
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("held", [True, False])
 def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
-    run = train(settings_for(photos, "skip", in_memory=held), tmp_path / "run", Progress())
+    run = ran(tmp_path / "run", **settings_for(photos, "skip", in_memory=held))
     records = run.records()
     assert len(records.ids) == 10
     assert not {"a/2.jpg", "b/1.jpg"} & set(records.ids)
@@ -64,10 +67,7 @@ def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
 @pytest.mark.parametrize("held", [True, False])
 @pytest.mark.parametrize("method", ["ce", "coteaching", "fine", "har"])
 def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, tmp_path: Path, held: bool, method: str):
-    from dataclasses import replace
-
-    given = replace(settings_for(photos, "blank", in_memory=held), method=method, noise="symmetric:0.5")
-    run = train(given, tmp_path / "run", Progress())
+    run = ran(tmp_path / "run", **settings_for(photos, "blank", in_memory=held, method=method, noise="symmetric:0.5"))
     records = run.records()
     assert len(records.ids) == 12
     bad = np.array([name in ("a/2.jpg", "b/1.jpg") for name in records.ids])
@@ -81,19 +81,16 @@ def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, t
 
 
 def test_blank_pictures_are_not_held_out(photos: Path):
-    from dataclasses import replace
-
-    prepared = prepare(replace(settings_for(photos, "blank"), val_fraction=0.5))
-    assert prepared.data.val is not None
-    assert isinstance(prepared.data.val.inputs, torch.Tensor)
-    assert bool(prepared.data.val.inputs.flatten(1).any(1).all()), "a black one was held out"
+    split = ready(**settings_for(photos, "blank", val_fraction=0.5)).split
+    assert split.held is not None
+    assert bool(split.samples.inputs[split.held].flatten(1).any(1).all()), "a black one was held out"
 
 
 def test_another_stands_in_for_a_picture_lost_in_the_night(photos: Path, caplog: pytest.LogCaptureFixture):
     """Neither its label nor its row of any store is touched, and the log names it once."""
-    prepared = prepare(settings_for(photos, "skip", in_memory=False))
-    row = prepared.ids.index("b/3.jpg")
-    loader = Loader(prepared.data.train, prepared.data.pool(0), 10, 0)
+    split = ready(**settings_for(photos, "skip", in_memory=False)).split
+    row = split.ids.index("b/3.jpg")
+    loader = Loader(split.samples, split.pool(0), 10, 0)
     phase = Phase((0,), {"all": Stream()})
     (whole,) = loader.batches(phase, (0, 0, 0))
     (photos / "b" / "3.jpg").unlink()
@@ -107,7 +104,7 @@ def test_another_stands_in_for_a_picture_lost_in_the_night(photos: Path, caplog:
             assert same.sum() == 9
             assert torch.equal(batch.views[0][same], before.views[0][same])
             stood_in = batch.index[~same].item()
-            assert batch.labels[~same].item() == prepared.data.train.labels[stood_in].item()
+            assert batch.labels[~same].item() == split.samples.labels[stood_in].item()
     assert [record.message.count("b/3.jpg can't be read") for record in caplog.records] == [1], "said once"
 
 
@@ -115,25 +112,22 @@ def test_a_lost_disk_stops_a_run_that_can_go_on(tmp_path: Path):
     import shutil
 
     from alasca.engine import Trainer
-    from alasca.runs import RunFolder
 
     for name in "ab":
         for k in range(8):
             picture(tmp_path / "p" / name / f"{k}.png", k + 10 * ord(name))
-    reading = Reading(image_size=16, workers=0, in_memory=False)
-    training = Training(epochs=2, batch_size=4, device="cpu", checkpoint_seconds=1e9)
-    given = Settings(data=f"folder:{tmp_path / 'p'}", val_fraction=0.0, reading=reading, training=training, threads=1)
-    prepared = prepare(given)
+    given = settings_for(tmp_path / "p", "fatal", in_memory=False)
+    prepared = ready(**given)
     shutil.move(tmp_path / "p", tmp_path / "elsewhere")
     run = RunFolder.create(tmp_path / "run")
-    made = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training, run)
+    made = Trainer(prepared.job, run)
     with pytest.raises(InputError, match="not one picture of a step can be read any more"):
         made.fit()
     shutil.move(tmp_path / "elsewhere", tmp_path / "p")
-    prepared = prepare(given)
-    again = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training, run)
+    prepared = ready(**given)
+    again = Trainer(prepared.job, run)
     again.fit(resume=True)
-    whole = Trainer(prepared.make_method(), prepared.make_network, prepared.data, training)
+    whole = Trainer(ready(**given).job)
     whole.fit()
     require_same(everything(whole), everything(again), "after the disk came back")
 
@@ -166,26 +160,25 @@ def test_kinds_of_pixels(tmp_path: Path):
 
 def test_labels_from_a_file_stay_with_their_pictures(photos: Path, tmp_path: Path):
     """The file's order is that of all pictures, also of those that are left out."""
-    from dataclasses import replace
 
     given = settings_for(photos, "skip")
     np.savez(tmp_path / "y.npz", y=np.arange(12) % 2, short=np.arange(9) % 2)
-    prepared = prepare(replace(given, noise=f"file:{tmp_path / 'y.npz'}#y"))
+    prepared = ready(**{**given, "noise": f"file:{tmp_path / 'y.npz'}#y"}).split
     order = [f"{name}/{k}.jpg" for name in "ab" for k in range(6)]
-    found = dict(zip(prepared.ids, prepared.data.train.labels.tolist(), strict=True))
+    found = dict(zip(prepared.ids, prepared.samples.labels.tolist(), strict=True))
     assert found == {name: k % 2 for k, name in enumerate(order) if name in found}
     assert len(found) == 10
-    fewer = prepare(replace(given, noise=f"file:{tmp_path / 'y.npz'}#short"))
-    assert fewer.ids == tuple(name for name in order[:9] if name not in ("a/2.jpg", "b/1.jpg"))
+    fewer = ready(**{**given, "noise": f"file:{tmp_path / 'y.npz'}#short"})
+    assert fewer.split.ids == tuple(name for name in order[:9] if name not in ("a/2.jpg", "b/1.jpg"))
 
 
 def test_a_crop_must_fit_and_something_must_be_readable(photos: Path):
     with pytest.raises(InputError, match=r"crop: 64, expected at most image-size \(32\)"):
-        load_source(f"folder:{photos}", Reading(crop=64, on_bad_image="skip", workers=0))
+        read(f"folder:{photos}", crop=64, on_bad_image="skip", workers=0)
     for file in photos.rglob("*.jpg"):
         file.write_bytes(b"gone")
     with pytest.raises(InputError, match=r"not one of 12 pictures can be read, such as .*a/0\.jpg"):
-        load_source(f"folder:{photos}", Reading(on_bad_image="skip", workers=0))
+        read(f"folder:{photos}", on_bad_image="skip", workers=0)
 
 
 def test_workers_bring_what_one_process_brings(tmp_path: Path):
@@ -233,19 +226,12 @@ def test_a_run_from_files_resumes_in_the_same_bits(tmp_path: Path, workers: int)
     for name in "ab":
         for k in range(8):
             picture(tmp_path / "p" / name / f"{k}.png", k + 10 * ord(name))
-    training = Training(epochs=2, batch_size=4, device="cpu", checkpoint_seconds=1e9)
-    reading = Reading(image_size=16, crop=12, workers=workers, in_memory=False)
-    given = Settings(data=f"folder:{tmp_path / 'p'}", val_fraction=0.25, reading=reading, training=training, threads=1)
+    given = settings_for(tmp_path / "p", "fatal", crop=12, workers=workers, in_memory=False, val_fraction=0.25)
 
-    def made(settings: Settings, **options: object) -> Trainer:
-        prepared = prepare(settings)
-        return Trainer(prepared.make_method(), prepared.make_network, prepared.data, training, **options)  # type: ignore[arg-type]  # by name
+    def made(settings: dict[str, object], **options: object) -> Trainer:
+        return Trainer(ready(**settings).job, **options)
 
-    from dataclasses import replace
-
-    from alasca.runs import RunFolder
-
-    held = made(replace(given, reading=replace(reading, in_memory=True)))
+    held = made({**given, "in_memory": True})
     held.fit()
     run = RunFolder.create(tmp_path / "run")
     with pytest.raises(Stopped):
@@ -288,15 +274,11 @@ def test_changed_files_are_not_resumed_on(tmp_path: Path):
     for name in "ab":
         for k in range(4):
             picture(tmp_path / "p" / name / f"{k}.png", k)
-    reading = Reading(image_size=16, workers=0, in_memory=False)
-    training = Training(epochs=1, batch_size=4, device="cpu")
-    run = train(
-        Settings(data=f"folder:{tmp_path / 'p'}", reading=reading, training=training), tmp_path / "run", Progress()
-    )
+    run = ran(tmp_path / "run", **settings_for(tmp_path / "p", "fatal", in_memory=False, val_fraction=None, epochs=1))
     (run.path / "done.json").unlink()
     picture(tmp_path / "p" / "a" / "0.png", 99, (50, 50))
     with pytest.raises(InputError, match=r"is not what .* was started on"):
-        resume(run.path, progress=Progress())
+        resume(run.path)
 
 
 def test_mapped_rows_train_as_rows_in_memory(tmp_path: Path):
@@ -305,14 +287,14 @@ def test_mapped_rows_train_as_rows_in_memory(tmp_path: Path):
     from alasca.methods import create_method
 
     data = planted(8)
-    assert isinstance(data.train.inputs, torch.Tensor)
-    np.save(tmp_path / "x.npy", data.train.inputs.numpy())
+    assert isinstance(data.samples.inputs, torch.Tensor)
+    np.save(tmp_path / "x.npy", data.samples.inputs.numpy())
     array = np.load(tmp_path / "x.npy", mmap_mode="r", allow_pickle=False)
     mapped = MappedRows(torch.arange(len(array)), torch.device("cpu"), array=array)
-    train_set = replace(data.train, inputs=mapped)
+    lazy_samples = replace(data.samples, inputs=mapped)
     for name, options in (("fine", {"warmup": 1}), ("crust", {"start": 1})):
         held = trained(create_method(name, **options), data, settings(3))
-        lazy = trained(create_method(name, **options), replace(data, train=train_set), settings(3))
+        lazy = trained(create_method(name, **options), replace(data, samples=lazy_samples), settings(3))
         require_same(everything(held), everything(lazy), name)
 
 
@@ -345,7 +327,7 @@ def test_a_balanced_subset_is_drawn_anew_every_epoch():
     assert torch.equal(first, pool.draw(0, 0))
     assert not torch.equal(first.sort().values, second.sort().values)
     assert not torch.equal(first.sort().values, other.sort().values)
-    samples = Samples(torch.randn(104, 2), labels)
+    samples = Samples(torch.randn(104, 2), labels, Transform("numbers"))
     loader = Loader(samples, pool, 8, 0)
     phase = Phase((0,), {"all": Stream()})
     seen = [
@@ -369,7 +351,7 @@ def test_a_probe_covers_what_its_epoch_draws_from():
     plan = type(method).plan
 
     def looked(nets: object, probe: object, clock: object) -> object:
-        drawn = made.loader.pool.draw(0, clock.epoch)  # type: ignore[attr-defined]  # a Clock
+        drawn = made.bench.loader.pool.draw(0, clock.epoch)  # type: ignore[attr-defined]  # a Clock
         seen.append((probe.index.tolist(), drawn.tolist()))  # type: ignore[attr-defined]  # a Probe
         return plan(method, nets, probe, clock)  # type: ignore[arg-type]  # handed on
 
@@ -388,7 +370,7 @@ def test_every_method_trains_on_per_epoch_subsets():
     data = replace(planted(8), epoch_samples=32)
     for name in ("ce + ALASCA", "dividemix + ALASCA", "elr_plus", "fine", "crust", "jocor", "har"):
         made = trained(registered()[name](), data, settings(3))
-        assert len(made.probe.index) == (32 if name != "har" else made.probe.index.unique().numel())
+        assert len(made.bench.probe.index) == (32 if name != "har" else made.bench.probe.index.unique().numel())
         assert made.state.history[-1]["epoch"] >= 2
 
 
@@ -397,7 +379,7 @@ def test_data_in_memory_cost_no_waiting():
     import threading
 
     data = planted(8)
-    loader = Loader(data.train, data.pool(0), 16, 0)
+    loader = Loader(data.samples, data.pool(0), 16, 0)
     phase = Phase((0,), {"all": Stream()})
     begun = threading.active_count()
     batches = loader.batches(phase, (0, 0, 0))
@@ -419,5 +401,5 @@ def test_time_waited_for_files_is_measured_and_told(tmp_path: Path, capsys: pyte
         )
     assert end.value.code == 0
     assert "time that training waited for files: " in capsys.readouterr().out
-    source = load_source(f"folder:{tmp_path / 'p'}", Reading(image_size=16))
+    source = read(f"folder:{tmp_path / 'p'}", image_size=16)
     assert isinstance(source.inputs, torch.Tensor), "what fits is held in memory"

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from alasca import InputError, SubClassifiers
-from alasca.heads import Network
 from alasca.networks import NETWORKS, Tokens, create_network, text_tokenizer
+from alasca.surgery import OutputNet
 
 COUNTS = {
     "resnet34": (21_282_122, 21_328_292), "resnet18": (11_173_962, 11_220_132), "resnet32": (464_154, 470_004),
@@ -52,7 +52,7 @@ def test_default_places(name: str):
     output = wrapped(torch.randn(2, 3, 32, 32))
     assert output.logits.shape == (2, 10)
     assert len(output.aux) == len(PLACES[name])
-    assert isinstance(Network(net, example=torch.zeros(2, 3, 32, 32)).classifier, nn.Linear)
+    assert isinstance(OutputNet(net, example=torch.zeros(2, 3, 32, 32)).classifier, nn.Linear)
 
 
 def test_shortcuts_without_parameters_pad_with_zeros():
@@ -163,7 +163,7 @@ def texts(tmp_path: Path) -> list[tuple[str, Callable[[], nn.Module], Tensor, Te
 def test_text_networks_do_not_read_padding(texts: list[tuple[str, Callable[[], nn.Module], Tensor, Tensor]]):
     """Neither logits nor sub-classifiers change when texts are padded further."""
     for name, make, short, long in texts:
-        net = Network(make(), example=long, num_classes=2)
+        net = OutputNet(make(), example=long, num_classes=2)
         net.attach(None, long, "linear")
         net.heads_in_eval = True
         net.eval()

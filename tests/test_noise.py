@@ -11,10 +11,9 @@ from torch import Tensor
 
 import alasca.functional as AF
 from alasca import InputError
-from alasca.data import apply_noise, labels_from_file, load_source
-from alasca.data.sources import Reading
+from alasca.data.noise import apply_noise, labels_from_file
 from alasca.data.sources.cifar import TEN_MAP, next_in_block, next_in_group
-from alasca.experiment import Settings, prepare, train
+from doors import ran, read, ready
 from lookalikes import cifar10_python
 
 TEN = torch.arange(50_000) % 10
@@ -224,31 +223,27 @@ def test_labels_from_a_file(tmp_path: Path):
 
 def test_a_run_trains_on_labels_from_a_file_and_keeps_what_it_made(tmp_path: Path):
     cifar10_python(tmp_path)
-    clean = load_source("cifar10", Reading(data_dir=str(tmp_path), checksums=False)).labels
+    clean = read("cifar10", data_dir=str(tmp_path), checksums=False).labels
     given = (clean + (torch.arange(50) % 2)) % 10
     np.savez(tmp_path / "noisy.npz", half=given[:40].numpy().astype(np.uint8))
-    settings = Settings(
-        data="cifar10", noise=f"file:{tmp_path / 'noisy.npz'}#half",
-        reading=Reading(data_dir=str(tmp_path), checksums=False),
-    )  # fmt: skip
-    prepared = prepare(settings)
-    assert torch.equal(prepared.data.train.labels, given[:40])
-    assert prepared.data.truth is not None
-    assert torch.equal(prepared.data.truth, clean[:40])
-    assert prepared.noise_rate == 0.5
-    assert "the other 10 samples are left out" in prepared.source.notes[0]
+    noise = f"file:{tmp_path / 'noisy.npz'}#half"
+    prepared = ready(data="cifar10", noise=noise, data_dir=str(tmp_path), checksums=False)
+    assert torch.equal(prepared.split.samples.labels, given[:40])
+    assert prepared.split.truth is not None
+    assert torch.equal(prepared.split.truth, clean[:40])
+    assert prepared.split.noise_rate == 0.5
+    assert "the other 10 samples are left out" in prepared.notes[0]
     from alasca.checkpoint import read_tensors
-    from alasca.engine import Progress, Training
 
-    quick = Settings(noise="asymmetric:0.4", noise_seed=7, limit=100, training=Training(epochs=1, device="cpu"))
-    run = train(quick, tmp_path / "run", Progress())
+    quick = {"noise": "asymmetric:0.4", "noise_seed": 7, "limit": 100, "epochs": 1}
+    run = ran(tmp_path / "run", **quick)
     kept = read_tensors(run.path / "labels.safetensors")
-    source = load_source("digits")
+    source = read("digits")
     assert int(kept["transitions"].sum()) == len(kept["given"]) == 100
     moved = kept["transitions"].double() / kept["transitions"].sum(1, keepdim=True)
     assert (moved.diagonal().roll(0) < 0.75).all()
-    assert run.settings()["settings"]["noise_seed"] == 7
+    assert run.settings()["recipe"]["noise_seed"] == 7
     assert len(source.classes) == len(kept["transitions"])
-    again = prepare(quick).data.train.labels
+    again = ready(**quick).split.samples.labels
     assert torch.equal(again, kept["given"])
-    assert not torch.equal(again, prepare(Settings(noise="asymmetric:0.4", noise_seed=8, limit=100)).data.train.labels)
+    assert not torch.equal(again, ready(**{**quick, "noise_seed": 8}).split.samples.labels)

@@ -11,6 +11,7 @@ from torch import nn
 
 from alasca.methods import create_method
 from alasca.networks.small import SmallResNet
+from doors import read
 
 ROOT = Path(__file__).parent.parent
 BLOCKS = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
@@ -22,14 +23,15 @@ def test_readme_blocks_run(capsys: pytest.CaptureFixture[str]):
     labels = torch.arange(128) % 10
     images = torch.randn(128, 1, 8, 8) + torch.randn(10, 1, 8, 8)[labels]
     names = {"net": SmallResNet(1, 10), "images": images, "labels": labels, "epochs": 8}
+    names["pixels"] = (images.sigmoid() * 255).byte()
     for block in BLOCKS:
         exec(block, names)  # noqa: S102  # the README's own code
-    assert len(BLOCKS) == 5
+    assert len(BLOCKS) == 7
     assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
     logits = names["logits"]
     assert isinstance(logits, torch.Tensor)
     assert (logits.argmax(1) == labels).double().mean() > 0.9
-    said = re.findall(r"print\(.*?\) +# (.*)", "\n".join(BLOCKS))
+    said = re.findall(r"print\(.*\) +# (.*)", "\n".join(BLOCKS))
     assert capsys.readouterr().out.splitlines() == said
 
 
@@ -51,7 +53,7 @@ def test_contributing_shows_a_method_that_trains():
 
 def test_the_page_of_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Its code makes a table that trains; its commands parse, and name what there is."""
-    from alasca.data import SOURCES, Texts, load_source
+    from alasca.data import SOURCES, Texts
     from alasca.networks import NETWORKS
 
     text = (ROOT / "docs" / "data.md").read_text()
@@ -59,7 +61,7 @@ def test_the_page_of_data_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     names = {"texts": ["see my channel", "check out this free song", "what a voice", "hello", "free song"] * 4}
     exec(block, names)  # noqa: S102  # the page's own code
-    source = load_source("table:comments.jsonl")
+    source = read("table:comments.jsonl")
     assert isinstance(source.inputs, Texts)
     assert len(source.labels) == 16
     assert set(source.inputs.values) == set(names["texts"]) - {"hello"}

@@ -15,17 +15,18 @@ import pytest
 import torch
 
 import lookalikes
-from alasca import InputError
+from alasca import InputError, Place, Recipe
 from alasca.cli import main
-from alasca.data import Reading, Source, Texts, load_source
+from alasca.data import Task, Texts
 from alasca.data.legacy import read_batch, read_labels
+from doors import parts, read
 
 CIFAR = os.environ.get("ALASCA_DATA")
 """Where the official files are, if anywhere: the same tests then run on them too."""
 
 
-def load(spec: str, root: Path, **changes: object) -> Source:
-    return load_source(spec, Reading(data_dir=str(root), checksums=False, workers=0, **changes))  # type: ignore[arg-type]  # by name
+def load(spec: str, root: Path, **changes: object) -> Task:
+    return read(spec, data_dir=str(root), checksums=False, workers=0, **changes)  # type: ignore[arg-type]  # by name
 
 
 @pytest.mark.parametrize("release", [lookalikes.cifar10_python, lookalikes.cifar10_binary])
@@ -56,9 +57,9 @@ def test_cifar100(release: Callable[[Path], Path], tmp_path: Path):
 @pytest.mark.skipif(CIFAR is None, reason="the official files are where ALASCA_DATA says")
 @pytest.mark.parametrize(("name", "rates"), [("cifar10", {"both": 0.2, "sequential": 0.184, "one_way": 0.16}), ("cifar100", {"superclass": 0.4, "id_block": 0.4})])  # fmt: skip
 def test_the_official_files(name: str, rates: dict[str, float]):
-    from alasca.data import apply_noise
+    from alasca.data.noise import apply_noise
 
-    source = load_source(name, Reading(data_dir=CIFAR))
+    source = read(name, data_dir=CIFAR)
     assert source.inputs.shape == (50_000, 3, 32, 32)
     assert source.labels.bincount().tolist() == [50_000 // len(source.classes)] * len(source.classes)
     for kind, rate in rates.items():
@@ -79,8 +80,8 @@ def test_human_labels(suffix: str, tmp_path: Path):
     torch.save(arrays, path) if suffix == "pt" else np.savez(path, **arrays)
     source = load("cifar10n:worse", tmp_path)
     assert source.labels.tolist() == ((clean + 1) % 10).tolist()
-    assert source.true_labels is not None
-    assert source.true_labels.tolist() == clean.tolist()
+    assert source.truth is not None
+    assert source.truth.tolist() == clean.tolist()
     assert load("cifar10n:aggre", tmp_path).labels.tolist() == clean.tolist()
     with pytest.raises(InputError, match="no labels 'best'; expected one of aggre, worse, random1"):
         load("cifar10n:best", tmp_path)
@@ -140,41 +141,41 @@ def write(frame: pd.DataFrame, path: Path) -> Path:
 def test_tables_of_numbers(suffix: str, tmp_path: Path):
     frame = rows()
     frame.loc[0, "label"] = "c1"
-    source = load_source(f"table:{write(frame, tmp_path / f't.{suffix}')}")
+    source = read(f"table:{write(frame, tmp_path / f't.{suffix}')}")
     assert isinstance(source.inputs, torch.Tensor)
     torch.testing.assert_close(source.inputs, torch.tensor(frame[["a", "b"]].to_numpy()[:9], dtype=torch.float32))
     assert source.classes == ("c0", "c1", "c2")
     assert source.labels.tolist() == [1, 1, 2, 0, 1, 2, 0, 1, 2]
-    assert source.true_labels is not None
-    assert source.true_labels.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
+    assert source.truth is not None
+    assert source.truth.tolist() == [0, 1, 2, 0, 1, 2, 0, 1, 2]
     assert source.test_labels is not None
     assert source.test_labels.tolist() == [0, 1, 2]
     assert source.ids[:2] == ("s0", "s1")
-    shuffled = load_source(f"table:{write(frame.iloc[::-1], tmp_path / f'u.{suffix}')}")
+    shuffled = read(f"table:{write(frame.iloc[::-1], tmp_path / f'u.{suffix}')}")
     assert dict(zip(shuffled.ids, shuffled.labels.tolist(), strict=True)) == dict(
         zip(source.ids, source.labels.tolist(), strict=True)
     ), "ids survive another order"
 
 
 def test_a_digest_sees_ids_and_truth(tmp_path: Path):
-    before = load_source(f"table:{write(rows(), tmp_path / 't.csv')}").digest()
+    before = read(f"table:{write(rows(), tmp_path / 't.csv')}").digest()
     for column, value in (("id", "other"), ("true_label", "c1"), ("label", "c1"), ("a", 7.0)):
         frame = rows()
         frame.loc[0, column] = value
-        assert load_source(f"table:{write(frame, tmp_path / 't.csv')}").digest() != before, column
+        assert read(f"table:{write(frame, tmp_path / 't.csv')}").digest() != before, column
 
 
 def test_a_table_says_which_columns_it_read(tmp_path: Path):
     frame = rows().assign(city="Ulm")
-    source = load_source(f"table:{write(frame, tmp_path / 't.csv')}")
-    assert source.notes == ("t.csv: numbers in a, b; not read: city",)
+    source = read(f"table:{write(frame, tmp_path / 't.csv')}")
+    assert source.notes == ("t.csv: numbers in a, b; not read: city (always the same)",)
 
 
 def test_a_name_without_its_kind_is_guessed(tmp_path: Path):
     write(rows(), tmp_path / "t.csv")
     for spec, words in ((tmp_path / "t.csv", "did you mean --data table:"), (tmp_path, "did you mean --data folder:")):
         with pytest.raises(InputError, match=words):
-            load_source(str(spec))
+            read(str(spec))
 
 
 @pytest.mark.parametrize("name", ["test", "val"])
@@ -183,7 +184,7 @@ def test_a_folder_to_test_on(name: str, tmp_path: Path):
         for label in "ab":
             for k in range(2):
                 lookalikes.picture(tmp_path / split / label / f"{k}.png", k)
-    source = load_source(f"folder:{tmp_path}", Reading(image_size=8, workers=0))
+    source = read(f"folder:{tmp_path}", image_size=8, workers=0)
     assert source.classes == ("a", "b")
     assert source.test_labels is not None
     assert source.test_labels.tolist() == [0, 0, 1, 1]
@@ -194,35 +195,35 @@ def test_tables_by_column_names(tmp_path: Path):
     frame["y"] = np.arange(12) % 3 + 9
     frame["t"] = frame["y"]
     names = {"label": "y", "true": "t", "id": "name", "split": "part", "input": "b"}
-    source = load_source(f"table:{write(frame, tmp_path / 't.csv')}", Reading(**names))
+    source = read(f"table:{write(frame, tmp_path / 't.csv')}", **names)
     assert source.classes == ("9", "10", "11"), "by number, not by text"
     assert source.inputs.shape == (9, 1)
     assert source.ids[0] == "s0"
     texts = pd.DataFrame({"text": ["good, very", 'so "bad"', "fine"] * 4, "label": [1, 0, 1] * 4})
-    found = load_source(f"table:{write(texts, tmp_path / 'texts.csv')}")
+    found = read(f"table:{write(texts, tmp_path / 'texts.csv')}")
     assert isinstance(found.inputs, Texts)
     assert found.inputs.values[:2] == ("good, very", 'so "bad"')
     assert found.ids[:2] == ("texts.csv/0", "texts.csv/1")
     for k in range(6):
         lookalikes.picture(tmp_path / "p" / f"{k}.png", k)
     pictures = pd.DataFrame({"path": [f"p/{k}.png" for k in range(6)], "label": ["x", "y"] * 3})
-    seen = load_source(f"table:{write(pictures, tmp_path / 'pictures.csv')}", Reading(image_size=8, workers=0))
+    seen = read(f"table:{write(pictures, tmp_path / 'pictures.csv')}", image_size=8, workers=0)
     assert seen.inputs.shape == (6, 3, 8, 8)
 
 
 def test_odd_but_sound_tables(tmp_path: Path):
     (tmp_path / "q.csv").write_text('\ufefftext,label\n"two\nlines, here",a\n\n"said ""yes""",b\n')
-    source = load_source(f"table:{tmp_path / 'q.csv'}")
+    source = read(f"table:{tmp_path / 'q.csv'}")
     assert isinstance(source.inputs, Texts)
     assert source.inputs.values == ("two\nlines, here", 'said "yes"')
     (tmp_path / "u.jsonl").write_text('{"text": "a\u2028b", "label": "NA"}\n{"text": "c", "label": "nan"}\n\n')
-    assert load_source(f"table:{tmp_path / 'u.jsonl'}").classes == ("NA", "nan")
-    (tmp_path / "z.csv").write_text("a,label\n1,01\n2,1\n3,2\n4,02\n")
-    assert load_source(f"table:{tmp_path / 'z.csv'}").classes == ("01", "1", "02", "2"), "in every process"
-    (tmp_path / "r.csv").write_text("a,label,true_label,weak\n1,0,0,1\n2,1,0,0\n3,0,0,0\n4,1,1,1\n")
-    weak = load_source(f"table:{tmp_path / 'r.csv'}", Reading(label="weak", true="label"))
+    assert read(f"table:{tmp_path / 'u.jsonl'}").classes == ("NA", "nan")
+    (tmp_path / "z.csv").write_text("a,label\n7,01\n2,1\n3,2\n4,02\n")
+    assert read(f"table:{tmp_path / 'z.csv'}").classes == ("01", "1", "02", "2"), "in every process"
+    (tmp_path / "r.csv").write_text("a,label,true_label,weak\n9,0,0,1\n2,1,0,0\n3,0,0,0\n4,1,1,1\n")
+    weak = read(f"table:{tmp_path / 'r.csv'}", label="weak", true="label")
     assert weak.inputs.shape == (4, 1), "columns of labels are never inputs"
-    assert load_source(f"table:{tmp_path / 'r.csv'}", Reading(input="true_label,a")).inputs.shape == (4, 2)
+    assert read(f"table:{tmp_path / 'r.csv'}", input="true_label,a").inputs.shape == (4, 2)
 
 
 def test_arrays_of_every_type(tmp_path: Path):
@@ -232,14 +233,14 @@ def test_arrays_of_every_type(tmp_path: Path):
         np.save(tmp_path / "x" / "y.npy", np.array([b"cat", b"dog"] * 6))
         if kind == "bool":
             with pytest.raises(InputError, match="expected uint8 pictures"):
-                load_source(f"npy:{tmp_path / 'x'}")
+                read(f"npy:{tmp_path / 'x'}")
             continue
-        source = load_source(f"npy:{tmp_path / 'x'}")
+        source = read(f"npy:{tmp_path / 'x'}")
         assert source.inputs.dtype == torch.float32
         assert source.inputs[torch.tensor([3])].tolist() == [[6, 7]]  # type: ignore[index]  # not texts
         assert source.classes == ("cat", "dog")
     np.savez(tmp_path / "rgba.npz", x=np.zeros((4, 8, 8, 4), np.uint8), y=[0, 1, 0, 1])
-    assert load_source(f"npz:{tmp_path / 'rgba.npz'}").inputs.shape == (4, 4, 8, 8)
+    assert read(f"npz:{tmp_path / 'rgba.npz'}").inputs.shape == (4, 4, 8, 8)
 
 
 @pytest.fixture
@@ -260,17 +261,17 @@ def test_hugging_face_sets(hub: Callable[..., str], tmp_path: Path):
     import datasets
 
     names = datasets.ClassLabel(names=["neg", "pos"])
-    texts = load_source(hub({"text": ["a b", "c", "d", "e"], "label": [1, 0, 1, 0]}, label=names))
+    texts = read(hub({"text": ["a b", "c", "d", "e"], "label": [1, 0, 1, 0]}, label=names))
     assert texts.classes == ("neg", "pos")
     assert texts.labels.tolist() == [1, 0, 1, 0]
     assert isinstance(texts.inputs, Texts)
-    numbers = load_source(hub({"x": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "y": ["b", "a", "b"]}), Reading(label="y"))
+    numbers = read(hub({"x": [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], "y": ["b", "a", "b"]}), label="y")
     assert numbers.labels.tolist() == [1, 0, 1]
     assert numbers.inputs.shape == (3, 2)
     for k in range(4):
         lookalikes.picture(tmp_path / f"{k}.png", k)
     columns = {"image": [str(tmp_path / f"{k}.png") for k in range(4)], "fine": [0, 1, 0, 1]}
-    pictures = load_source(hub(columns, image=datasets.Image(), fine=names), Reading(image_size=8, workers=0))
+    pictures = read(hub(columns, image=datasets.Image(), fine=names), image_size=8, workers=0)
     assert pictures.inputs.shape == (4, 3, 8, 8)
     assert pictures.test_labels is not None
     for columns, words in (
@@ -282,13 +283,13 @@ def test_hugging_face_sets(hub: Callable[..., str], tmp_path: Path):
         ({"x": [[1.0], [1.0, 2.0], [2.0]], "label": [0, 1, 0]}, "no lists of numbers of one length"),
     ):
         with pytest.raises(InputError, match=words):
-            load_source(hub(columns))
+            read(hub(columns))
     with pytest.raises(InputError, match="has no column 'nope', only text, label"):
-        load_source(hub({"text": ["a", "b"], "label": [0, 1]}), Reading(true="nope"))
+        read(hub({"text": ["a", "b"], "label": [0, 1]}), true="nope")
     with pytest.raises(InputError, match="label row 0: label -1, expected 0 to 1"):
-        load_source(hub({"text": ["a", "b", "c"], "label": [-1, 0, 1]}, label=names))
+        read(hub({"text": ["a", "b", "c"], "label": [-1, 0, 1]}, label=names))
     with pytest.raises(InputError, match="class 'c' has no training sample"):
-        load_source(hub({"text": ["a", "b"], "label": [0, 1]}, label=datasets.ClassLabel(names=["a", "b", "c"])))
+        read(hub({"text": ["a", "b"], "label": [0, 1]}, label=datasets.ClassLabel(names=["a", "b", "c"])))
 
 
 def test_class_labels_are_read_by_the_names_of_their_own_column(hub: Callable[..., str], tmp_path: Path):
@@ -296,25 +297,25 @@ def test_class_labels_are_read_by_the_names_of_their_own_column(hub: Callable[..
 
     there, turned = datasets.ClassLabel(names=["x", "y"]), datasets.ClassLabel(names=["y", "x"])
     columns = {"text": ["a", "b", "c"], "label": [0, 1, 0], "gold": [1, 1, 1]}
-    source = load_source(hub(columns, label=there, gold=turned), Reading(true="gold"))
+    source = read(hub(columns, label=there, gold=turned), true="gold")
     assert source.labels.tolist() == [0, 1, 0]
-    assert source.true_labels is not None
-    assert source.true_labels.tolist() == [0, 0, 0]
+    assert source.truth is not None
+    assert source.truth.tolist() == [0, 0, 0]
 
 
 def test_mapped_arrays(tmp_path: Path):
     pictures = np.random.default_rng(0).integers(0, 256, (20, 3, 8, 8), dtype=np.uint8)
     np.save(tmp_path / "x.npy", pictures)
     np.save(tmp_path / "y.npy", np.arange(20) % 4)
-    source = load_source(f"npy:{tmp_path}")
+    source = read(f"npy:{tmp_path}")
     assert source.inputs.shape == (20, 3, 8, 8)
     rows = torch.tensor([7, 3, 7])
     assert torch.equal(source.inputs[rows], torch.from_numpy(pictures)[rows])  # type: ignore[index]  # not texts
     before = source.digest()
-    assert load_source(f"npy:{tmp_path}").digest() == before
+    assert read(f"npy:{tmp_path}").digest() == before
     pictures[7, 0, 0, 0] ^= 1
     np.save(tmp_path / "x.npy", pictures)
-    assert load_source(f"npy:{tmp_path}").digest() != before
+    assert read(f"npy:{tmp_path}").digest() != before
 
 
 # --- what is wrong, one line each: a mutation of good data, and words that the message must have ---
@@ -469,10 +470,10 @@ def test_wrong_data_are_one_line_and_leave_nothing(
 def test_a_changed_official_file_is_told_by_its_checksum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     lookalikes.cifar10_python(tmp_path)
     with pytest.raises(InputError, match=r"batches.meta has .* md5 .*, the official file 5ff9c5.*--no-checksums"):
-        load_source("cifar10", Reading(data_dir=str(tmp_path)))
+        read("cifar10", data_dir=str(tmp_path))
     monkeypatch.delenv("ALASCA_DATA", raising=False)
     with pytest.raises(InputError, match=r"--data-dir DIR, or set \$ALASCA_DATA"):
-        load_source("cifar10")
+        read("cifar10")
 
 
 class Payload:
@@ -569,16 +570,13 @@ def test_the_unpickler_knows_arrays_only(tmp_path: Path):
 
 def test_json_of_a_run_names_every_option(tmp_path: Path):
     """Reading survives run.json, so that resume reads the same data the same way."""
-    from dataclasses import asdict
-
-    from alasca.experiment import Settings
-
-    settings = Settings(reading=Reading(data_dir="d", image_size=64, crop=56, label="y", on_bad_image="skip"))
-    assert Settings.from_json(json.loads(json.dumps(asdict(settings)))) == settings
+    recipe, place = parts(data_dir="d", image_size=64, crop=56, label="y", on_bad_image="skip")
+    assert Recipe.from_json(json.loads(json.dumps(recipe.as_json()))) == recipe
+    assert Place.from_json(json.loads(json.dumps(place.as_json()))) == place
     for wrong, words in (
         ({"on_bad_image": "ignore"}, "expected one of fatal, skip, blank"),
         ({"image_size": 2}, "image-size: 2, expected at least 4"),
         ({"image_size": 32, "crop": 64}, r"crop: 64, expected at most image-size \(32\)"),
     ):
         with pytest.raises(InputError, match=words):
-            Reading(**wrong)  # type: ignore[arg-type]  # wrong on purpose
+            Recipe(**wrong)

@@ -14,13 +14,17 @@ FILES = sorted(ROOT.rglob("*.py"))
 LAYERS = [
     {"cli", "testing"},
     {"estimator", "integrations", "paper"},
-    {"experiment"},
+    {"training"},
     {"audit", "engine"},
-    {"data", "networks", "methods", "runs"},
-    {"criterion", "checkpoint"},
-    {"heads", "stores"},
+    {"runs", "criterion"},
+    {"data", "networks", "methods"},
+    {"policies", "checkpoint"},
+    {"surgery", "stores"},
     {"distributed"},
-    {"core", "functional"},
+    {"core"},
+    {"recipe", "functional"},
+    {"values"},
+    {"errors"},
 ]
 """Rooms from top to bottom: a room imports from lower layers only, never from its own."""
 
@@ -55,8 +59,10 @@ def test_imports_run_one_way(path: Path):
         there = parts[1]
         if there != here:
             assert level(here) < level(there), f"{here} must not import {there}"
-        elif here == "methods" and path.name not in ("__init__.py",):
-            raise AssertionError(f"method {path.name} imports another method")
+        elif here == "methods" and path.name != "registry.py" and path.parent == ROOT / "methods":
+            assert path.name == "__init__.py", f"method {path.name} imports another method"
+        elif here == "methods" and path.parent != ROOT / "methods":
+            assert parts[2] == path.parent.name, f"method {path.parent.name} imports another method"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -86,7 +92,7 @@ def test_nothing_can_execute_what_it_reads(path: Path):
 def test_files_and_functions_stay_small(path: Path):
     text = path.read_text()
     assert text.count("\n") <= 350, "what are the two things in this file?"
-    if "methods" in path.parts and path.name not in ("__init__.py", "alasca.py"):
+    if "methods" in path.parts and path.name not in ("__init__.py", "registry.py") and path.parent == ROOT / "methods":
         assert text.count("\n") - words_and_imports(text) <= 120, "a method reads like an algorithm box"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef):

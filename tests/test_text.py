@@ -15,10 +15,10 @@ from sklearn.datasets import load_breast_cancer
 
 import alasca.functional as AF
 from alasca import InputError
-from alasca.data import Texts, Vocabulary, encoded, load_source
-from alasca.engine import Progress, Training
-from alasca.experiment import Settings, prepare, train
+from alasca.data import Texts
+from alasca.data.text import Vocabulary, encoded
 from alasca.runs import RunFolder
+from doors import ran, read, ready
 from test_networks import bert
 
 WEAK = os.environ.get("ALASCA_WEAK_TEXT")
@@ -60,22 +60,24 @@ def with_majority(frame: pd.DataFrame, split: str, classes: int = 2) -> pd.DataF
     return table[table["label"] >= 0].rename(columns={"gold": "true_label"}).drop(columns="votes")
 
 
-def settings_for(path: Path, **changes: object) -> Settings:
-    training = Training(epochs=12, batch_size=32, optimizer="adamw", lr=1e-3, weight_decay=0.01, device="cpu", clip=5.0)
-    return Settings(data=f"table:{path}", training=training, threads=1, **changes)  # type: ignore[arg-type]  # by name
+def settings_for(path: Path, **changes: object) -> dict[str, object]:
+    return {
+        "data": f"table:{path}", "epochs": 12, "batch_size": 32, "optimizer": "adamw", "lr": 1e-3, "weight_decay": 0.01,
+        "clip": 5.0, "threads": 1, **changes,
+    }  # fmt: skip
 
 
 def test_weakly_labelled_comments(tmp_path: Path):
     """Labels that functions vote for, a transformer from scratch: better than the votes; wrong ones are found."""
     table = pd.concat([with_majority(comments(700, 0), "train"), with_majority(comments(300, 1), "test")])
     table.to_json(tmp_path / "comments.jsonl", orient="records", lines=True)
-    run = train(settings_for(tmp_path / "comments.jsonl"), tmp_path / "run", Progress())
+    run = ran(tmp_path / "run", **settings_for(tmp_path / "comments.jsonl"))
     done = run.done()
     assert 5 < 100 * done["noise_rate"] < 45, "the votes err"
     assert done["test_accuracy_last"] > 100 * (1 - done["noise_rate"]) + 3
     assert done["issue_auroc"] > 0.8
     assert len(run.excerpts()) == 48
-    words = json.loads((run.path / "words.json").read_text())
+    words = json.loads((run.path / "model.json").read_text())["transform"]["words"]
     assert "channel" in words
     assert "channel" in next(text for text in run.excerpts().values() if "channel" in text)
     from alasca.audit.report import write_report
@@ -87,18 +89,15 @@ def test_weakly_labelled_comments(tmp_path: Path):
 def test_the_same_table_with_a_network_of_transformers(tmp_path: Path):
     with_majority(comments(60, 0), "train").to_csv(tmp_path / "c.csv", index=False)
     (tmp_path / "bert").mkdir()
-    from dataclasses import replace
-
     name = bert(tmp_path / "bert")
-    given = settings_for(tmp_path / "c.csv", network=name)
-    given = replace(given, training=replace(given.training, epochs=1))
-    prepared = prepare(given)
-    assert isinstance(prepared.data.train.inputs, torch.Tensor)
-    assert (prepared.data.train.inputs[:, 0] == 2).all(), "its own tokenizer begins with [CLS]"
-    assert prepared.words is None
-    run = train(given, tmp_path / "run", Progress())
+    given = settings_for(tmp_path / "c.csv", network=name, epochs=1)
+    prepared = ready(**given)
+    assert isinstance(prepared.split.samples.inputs, torch.Tensor)
+    assert (prepared.split.samples.inputs[:, 0] == 2).all(), "its own tokenizer begins with [CLS]"
+    assert prepared.split.samples.transform.words is None
+    run = ran(tmp_path / "run", **given)
     assert run.finished
-    pretrained = train(replace(given, pretrained=True), tmp_path / "pretrained", Progress())
+    pretrained = ran(tmp_path / "pretrained", pretrained=True, **given)
     assert pretrained.finished
 
 
@@ -130,7 +129,7 @@ def test_majority_votes_of_real_weak_labels(name: str, share: float, right: floa
     if name == "youtube":
         both = pd.concat([table, with_majority(read_weak(name, "test"), "test")])
         both.to_json(tmp_path / "comments.jsonl", orient="records", lines=True)
-        done = train(settings_for(tmp_path / "comments.jsonl"), tmp_path / "run", Progress()).done()
+        done = ran(tmp_path / "run", **settings_for(tmp_path / "comments.jsonl")).done()
         assert done["test_accuracy_last"] > 80
 
 
@@ -140,12 +139,9 @@ def test_a_numeric_table(tmp_path: Path):
     frame = measured.frame.rename(columns={"target": "label"})
     frame["split"] = np.where(np.arange(len(frame)) % 3 == 0, "test", "train")
     frame.to_csv(tmp_path / "t.csv", index=False)
-    training = Training(epochs=30, batch_size=32, lr=0.02, device="cpu")
-    settings = Settings(
-        data=f"table:{tmp_path / 't.csv'}", noise="symmetric:0.4", method="elr", training=training, threads=1
-    )
-    run = train(settings, tmp_path / "run", Progress())
-    assert prepare(settings).data.train.inputs.shape == (379, 30)
+    settings = {"noise": "symmetric:0.4", "method": "elr", "epochs": 30, "batch_size": 32, "lr": 0.02, "threads": 1}
+    run = ran(tmp_path / "run", data=f"table:{tmp_path / 't.csv'}", **settings)
+    assert ready(data=f"table:{tmp_path / 't.csv'}", **settings).split.samples.inputs.shape == (379, 30)
     done = run.done()
     assert done["test_accuracy_last"] > 90
     assert done["issue_auroc"] > 0.95
@@ -163,15 +159,15 @@ def test_vocabulary_and_tokens():
 def test_words_come_from_the_training_texts_alone(tmp_path: Path):
     rows = [("good good", 1, "train"), ("bad bad", 0, "train"), ("secret secret", 1, "test")] * 3
     pd.DataFrame(rows, columns=["text", "label", "split"]).to_csv(tmp_path / "t.csv", index=False)
-    prepared = prepare(settings_for(tmp_path / "t.csv", alasca=False))
-    assert prepared.words == ("bad", "good")
+    prepared = ready(**settings_for(tmp_path / "t.csv", alasca=False))
+    assert prepared.split.samples.transform.words == ("bad", "good")
 
 
 def test_methods_that_blend_inputs_are_refused_for_texts(tmp_path: Path):
     pd.DataFrame({"text": ["a b", "c d", "e f", "g h"], "label": [0, 1, 0, 1]}).to_csv(tmp_path / "t.csv", index=False)
     for method in ("mixup", "dividemix"):
         with pytest.raises(InputError, match="blends inputs"):
-            prepare(settings_for(tmp_path / "t.csv", method=method))
+            ready(**settings_for(tmp_path / "t.csv", method=method))
     with pytest.raises(InputError, match=r"mlp reads rows of numbers, the data are texts \[2\]; try text-transformer"):
-        prepare(settings_for(tmp_path / "t.csv", network="mlp"))
-    assert isinstance(load_source(f"table:{tmp_path / 't.csv'}").inputs, Texts)
+        ready(**settings_for(tmp_path / "t.csv", network="mlp"))
+    assert isinstance(read(f"table:{tmp_path / 't.csv'}").inputs, Texts)

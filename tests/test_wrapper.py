@@ -10,9 +10,9 @@ from torch import nn
 
 import alasca.functional as AF
 from alasca import Alasca, InputError, Method, create_method, list_methods
-from alasca.core import Batch, Clock, Mixed, Phase, Seen, Stage, Step, Stream
-from alasca.heads import Network
+from alasca.core import Batch, Clock, Mixed, Output, Phase, Seen, Stage, Step, Stream
 from alasca.methods import wrap
+from alasca.surgery import OutputNet
 from alasca.testing import LAWS, everything, one_step, planted, require_same, settings, stores, trained
 
 
@@ -137,8 +137,8 @@ def test_rest_brings_what_the_method_left_out():
     assert set(batches["rest"].index.tolist()) <= set(range(32, 64))
     without = trained(Alasca(Selecting()), planted(), settings(2))
     with_rest = trained(Alasca(Selecting(), rest=True), planted(), settings(2))
-    assert stores(without.method)[0].visits[32:].sum() == 0
-    assert (stores(with_rest.method)[0].visits == 2).all()
+    assert stores(without.job.method)[0].visits[32:].sum() == 0
+    assert (stores(with_rest.job.method)[0].visits == 2).all()
 
 
 def test_mixed_targets_are_linear_in_the_pictures_own():
@@ -159,7 +159,7 @@ def test_mixed_targets_are_linear_in_the_pictures_own():
 
 def test_stores_are_fed_where_a_method_reports_nothing():
     wrapped = trained(Alasca(Mixing("nothing"), warmup=None), planted(), settings(2))
-    assert (stores(wrapped.method)[0].visits == 2).all()
+    assert (stores(wrapped.job.method)[0].visits == 2).all()
 
 
 def test_a_penalty_that_trains_nothing_names_the_method():
@@ -184,7 +184,7 @@ def test_wrapping_twice_or_a_method_with_branches_is_refused():
         ({"aux_weight": -1}, "aux_weight: -1"),
         ({"head": "big"}, "head: 'big', expected one of bottleneck, pooled, linear"),
         ({"on": "both"}, "on: 'both'"),
-        ({"predict": "all"}, "predict: 'all'"),
+        ({"predict": "best"}, "predict: 'best', expected one of main, average, all, sub"),
         ({"momentum": "fast"}, "momentum: 'fast', expected a number or"),
         ({"momentum": (0.7,)}, "momentum: "),
         ({"rest": "False"}, "rest: 'False', expected true or false"),
@@ -208,25 +208,32 @@ def test_registry():
 
 def test_predict_average_uses_the_deepest_sub_classifier():
     made = trained(Alasca(create_method("ce"), predict="average"), planted(), settings(1))
-    net = made.nets[0].eval()
-    x = torch.randn(5, 3, 8, 8)
-    output = net(x)
-    torch.testing.assert_close(made.method.predict([net], x), (output.logits + output.aux[-1]) / 2)
-    main = trained(Alasca(create_method("ce")), planted(), settings(1))
-    assert main.nets[0].eval()(x).aux == ()
+    output = made.bench.nets[0].eval()(torch.randn(5, 3, 8, 8))
+    main, (sub,) = output.logits.softmax(1), (q.softmax(1) for q in output.aux)
+    found = made.job.method.predictions([output])
+    torch.testing.assert_close(found[made.job.method.prediction].exp(), (main + sub) / 2)
+    torch.testing.assert_close(found["main"].exp(), main)
+    torch.testing.assert_close(found["sub"].exp(), sub)
+    other = Output(torch.randn(5, 4), aux=(torch.randn(5, 4), torch.randn(5, 4)))
+    two = [output._replace(aux=(output.aux[0], other.aux[1])), other]
+    found = Alasca(create_method("coteaching")).predictions(two)
+    deep = [q.softmax(1) for each in two for q in (each.logits, each.aux[1])]
+    torch.testing.assert_close(found["average"].exp(), torch.stack(deep).mean(0))
+    every = [q.softmax(1) for each in two for q in (each.logits, *each.aux)]
+    torch.testing.assert_close(found["all"].exp(), torch.stack(every).mean(0))
 
 
 def test_at_and_head_are_passed_on():
     made = trained(Alasca(create_method("ce"), at="stage2", head="linear"), planted(), settings(1))
-    net = made.nets[0]
-    assert isinstance(net, Network)
+    net = made.bench.nets[0]
+    assert isinstance(net, OutputNet)
     assert net.places == ["stage2"]
     assert not [m for m in net.branches.modules() if isinstance(m, nn.Conv2d)]
 
 
 def test_two_networks_differ_and_share_nothing():
     made = trained(TwoNetworks(), planted(), settings(2))
-    first, second = made.nets
+    first, second = made.bench.nets
     pointers: Sequence[set[int]] = [{p.data_ptr() for p in net.parameters()} for net in (first, second)]
     assert not pointers[0] & pointers[1]
     assert not torch.equal(next(first.parameters()), next(second.parameters()))
@@ -238,7 +245,7 @@ def test_runs_repeat_bit_for_bit():
     second = trained(Alasca(create_method("ce"), warmup=1), planted(8), settings(3))
     require_same(everything(first), everything(second), "two runs of one seed")
     other = trained(Alasca(create_method("ce"), warmup=1), planted(8), settings(3, seed=1))
-    assert not torch.equal(next(first.nets[0].parameters()), next(other.nets[0].parameters()))
+    assert not torch.equal(next(first.bench.nets[0].parameters()), next(other.bench.nets[0].parameters()))
 
 
 class Reversed(Method):

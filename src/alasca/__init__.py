@@ -7,28 +7,42 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alasca import functional as functional
-    from alasca.core import InputError as InputError
     from alasca.core import LossMethod as LossMethod
     from alasca.core import Method as Method
+    from alasca.core import MethodWrapper as MethodWrapper
     from alasca.core import Output as Output
     from alasca.criterion import AlascaLoss as AlascaLoss
-    from alasca.heads import SubClassifiers as SubClassifiers
+    from alasca.data import Task as Task
+    from alasca.errors import InputError as InputError
     from alasca.methods import create_method as create_method
     from alasca.methods import list_methods as list_methods
     from alasca.methods.alasca import Alasca as Alasca
+    from alasca.recipe import Place as Place
+    from alasca.recipe import Recipe as Recipe
+    from alasca.runs import load as load
+    from alasca.surgery import SubClassifiers as SubClassifiers
+    from alasca.training import resume as resume
+    from alasca.training import train as train
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Alasca": "methods.alasca",
     "AlascaLoss": "criterion",
-    "InputError": "core",
+    "InputError": "errors",
     "LossMethod": "core",
     "Method": "core",
+    "MethodWrapper": "core",
     "Output": "core",
-    "SubClassifiers": "heads",
+    "Place": "recipe",
+    "Recipe": "recipe",
+    "SubClassifiers": "surgery",
+    "Task": "data",
     "create_method": "methods",
     "list_methods": "methods",
+    "load": "runs",
+    "resume": "training",
+    "train": "training",
 }
 __all__ = [
     "Alasca",
@@ -36,11 +50,18 @@ __all__ = [
     "InputError",
     "LossMethod",
     "Method",
+    "MethodWrapper",
     "Output",
+    "Place",
+    "Recipe",
     "SubClassifiers",
+    "Task",
     "create_method",
     "functional",
     "list_methods",
+    "load",
+    "resume",
+    "train",
 ]
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from alasca.core import InputError
+from alasca.errors import InputError
 
 
 def world() -> tuple[int, int]:

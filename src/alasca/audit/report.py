@@ -16,7 +16,7 @@ import numpy as np
 
 from alasca.audit.charts import histogram, lines, matrix
 from alasca.checkpoint import write_bytes
-from alasca.core import InputError
+from alasca.errors import InputError
 from alasca.runs import Records, RunFolder
 
 MATRIX_CLASSES = 25
@@ -32,7 +32,7 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
         raise InputError("report: no run given; expected one or more run folders")
     groups = grouped(runs)
     many = len(runs) > 1
-    settings = runs[0].settings()["settings"]
+    settings = runs[0].settings()["recipe"]
     noise = "" if settings["noise"] == "none" else f", {settings['noise']} noise"
     body = [comparison(groups)] if many else []
     body += [section(label, members[0], many) for label, members in groups.items()]
@@ -49,10 +49,9 @@ def grouped(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
     """Runs that differ by seed only, under one name; unwrapped methods first."""
     groups: dict[str, list[RunFolder]] = {}
     keys: dict[str, list[str]] = {}
-    for run in sorted(runs, key=lambda run: bool(run.settings()["settings"]["alasca"])):
+    for run in sorted(runs, key=lambda run: bool(run.settings()["recipe"]["alasca"])):
         described = run.settings()
-        settings = described["settings"]
-        key = str({**settings, "training": {**settings["training"], "seed": None}})
+        key = str({**described["recipe"], "seed": None, "noise_seed": None})
         known = keys.setdefault(described["title"], [])
         if key not in known:
             known.append(key)
@@ -138,7 +137,7 @@ def section(label: str, run: RunFolder, many: bool) -> str:
     """One run: settings, curves, confidence, suspicious samples, given against suggested labels."""
     records, history = run.records(), run.history()
     described, done = run.settings(), run.done()
-    seed = described["settings"]["training"]["seed"]
+    seed = described["recipe"]["seed"]
     cards = [
         card("Accuracy over epochs", curves(history)),
         *([card("Labels that training kept, over epochs", choices(history))] if "selected" in history[-1] else []),
@@ -191,8 +190,9 @@ def choices(history: list[dict[str, Any]]) -> str:
 
 def confidences(records: Records) -> str:
     """Histogram of confidence in the given label, split by truth where it is known."""
-    values = records.quality if records.confidence is None else records.confidence
-    name = "mean probability of the given label over training" if records.confidence is None else "EMA confidence"
+    confidence = records.extra.get("ema_confidence")
+    values = records.quality if confidence is None else confidence
+    name = "mean probability of the given label over training" if confidence is None else "EMA confidence"
     if records.true is None:
         return histogram("Confidence", [("all samples", "a", values)], name)
     wrong = records.given != records.true
@@ -264,10 +264,9 @@ def matrix_of(records: Records) -> str:
 
 def settings_list(described: dict[str, Any], done: dict[str, Any]) -> str:
     """The settings and final figures of a run."""
-    settings = dict(described["settings"])
-    training = settings.pop("training") | settings.pop("reading", {})
+    settings = dict(described["recipe"])
     settings["options"] = ", ".join(f"{k} = {v}" for k, v in settings["options"].items()) or "defaults"
-    rows = {**settings, **training, **{f"machine: {k}": v for k, v in described["machine"].items()}}
+    rows = {**settings, **described["place"], **{f"machine: {k}": v for k, v in described["machine"].items()}}
     rows |= {name: round(value, 4) if isinstance(value, float) else value for name, value in done.items()}
     items = "".join(f"<dt>{escape(str(k))}</dt><dd>{escape(str(v))}</dd>" for k, v in rows.items() if v is not None)
     return f'<details><summary>All settings and figures</summary><dl class="settings">{items}</dl></details>'

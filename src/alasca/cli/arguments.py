@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+from alasca.errors import InputError
+from alasca.values import option_value
+
 
 def new_folder(kind: str) -> Path:
     """A fresh name under ``runs/``; processes under torchrun could not agree on one."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        from alasca.core import InputError
-
         raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
     stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, k = stem, 1
@@ -24,9 +25,6 @@ def new_folder(kind: str) -> Path:
 
 def parse_options(given: list[str]) -> dict[str, Any]:
     """``name=value`` texts as a dict."""
-    from alasca.core import InputError
-    from alasca.experiment import option_value
-
     options: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")

@@ -15,7 +15,9 @@ from cyclopts.config import Toml
 
 from alasca.cli.arguments import config_file, new_folder
 from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
-from alasca.cli.options import DataOptions, FileOptions, MethodOptions, RunOptions, TrainingOptions, settings_of
+from alasca.cli.options import GROUPS, PlaceOptions, RecipeOptions, place_of, recipe_of
+from alasca.errors import InputError
+from alasca.recipe import RUN, Place, Recipe
 
 app = App(
     name="alasca",
@@ -40,10 +42,9 @@ def demo(
     Example: alasca demo
     """
     from alasca.audit.report import write_report
-    from alasca.cli.outcome import ended_early, show_table
-    from alasca.core import InputError
-    from alasca.engine import Diverged, Progress, Stopped, Training
-    from alasca.experiment import Settings, prepare, train
+    from alasca.cli.telling import ended_early, show_table
+    from alasca.engine import Diverged, Progress, Stopped
+    from alasca.training import prepare, train
 
     if seeds < 1:
         raise InputError(f"seeds: {seeds}, expected at least 1")
@@ -51,18 +52,18 @@ def demo(
     if folder.exists() and any(folder.iterdir()):
         raise InputError(f"out: {folder} exists already and is not empty; choose another folder")
     plans = [
-        Settings(noise=noise, alasca=wrapped, training=Training(epochs=epochs, batch_size=128, lr=0.1, seed=seed))
+        Recipe(noise=noise, alasca=wrapped, epochs=epochs, batch_size=128, lr=0.1, seed=seed)
         for seed in range(seeds)
         for wrapped in (False, True)
     ]
-    rate = prepare(plans[0]).noise_rate
+    rate = prepare(plans[0]).split.noise_rate
     print(f"1,347 handwritten digits to train on, {noise} noise: {100 * (rate or 0):.0f}% of the labels are wrong.")
     runs = []
-    for number, settings in enumerate(plans, 1):
-        name = f"{'alasca' if settings.alasca else 'ce'}-seed{settings.training.seed}"
-        print(f"run {number}/{len(plans)}: {settings.title}, seed {settings.training.seed}", flush=True)
+    for number, recipe in enumerate(plans, 1):
+        name = f"{'alasca' if recipe.alasca else 'ce'}-seed{recipe.seed}"
+        print(f"run {number}/{len(plans)}: {recipe.title}, seed {recipe.seed}", flush=True)
         try:
-            runs.append(train(settings, folder / name, Progress.for_terminal()))
+            runs.append(train(recipe, None, Place(), folder / name, Progress.for_terminal()))
         except (Stopped, Diverged) as end:
             return ended_early(folder / name, end)
     report = write_report(runs, folder / "report.html")
@@ -77,23 +78,24 @@ def demo(
 @app.command
 def train(
     *,
-    data: DataOptions = DataOptions(),  # noqa: B008  # frozen
-    files: FileOptions = FileOptions(),  # noqa: B008
-    method: MethodOptions = MethodOptions(),  # noqa: B008
-    training: TrainingOptions = TrainingOptions(),  # noqa: B008
-    run: RunOptions = RunOptions(),  # noqa: B008
+    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008  # frozen
+    place: PlaceOptions = PlaceOptions(),  # noqa: B008
+    out: Annotated[Path | None, Parameter(group=GROUPS[RUN], help="New run folder. Default: runs/train-DATE.")] = None,
+    config: Annotated[
+        Path | None, Parameter(group=GROUPS[RUN], help="TOML file with these settings; the command line wins.")
+    ] = None,
 ) -> int:
     """Train on data whose labels are partly wrong.
 
     Example: alasca train --data folder:PHOTOS --epochs 100 --out runs/photos
     """
-    settings = settings_of(data, files, method, training, run)
-    folder = run.out or new_folder("train")
-    from alasca.cli.outcome import carry_out
+    made, where = recipe_of(recipe), place_of(place)
+    folder = out or new_folder("train")
+    from alasca.cli.telling import carry_out
     from alasca.engine import Progress
-    from alasca.experiment import train as run_training
+    from alasca.training import train as run_training
 
-    return carry_out(folder, lambda: run_training(settings, folder, Progress.for_terminal()))
+    return carry_out(folder, lambda: run_training(made, None, where, folder, Progress.for_terminal()))
 
 
 @app.command
@@ -107,11 +109,11 @@ def resume(
 
     Example: alasca resume runs/photos
     """
-    from alasca.cli.outcome import carry_out
+    from alasca.cli.telling import carry_out
     from alasca.engine import Progress
-    from alasca.experiment import resume as resume_training
+    from alasca.training import resume as resume_training
 
-    return carry_out(run, lambda: resume_training(run, inexact, Progress.for_terminal()))
+    return carry_out(run, lambda: resume_training(run, None, inexact, Progress.for_terminal()))
 
 
 @app.command
@@ -124,7 +126,6 @@ def report(
     Example: alasca report runs/photos
     """
     from alasca.audit.report import write_report
-    from alasca.core import InputError
     from alasca.runs import RunFolder
 
     if not runs:
@@ -150,7 +151,7 @@ def report(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[Literal["all", "methods", "data", "networks"], Parameter(help="Which.")] = "all",
+    what: Annotated[Literal["all", "methods", "data", "noise", "networks"], Parameter(help="Which.")] = "all",
     /,
     *,
     verbose: Annotated[
@@ -175,7 +176,7 @@ def list_(
 
     if what in ("all", "methods"):
         if verbose:
-            from alasca.cli.outcome import show_methods
+            from alasca.cli.telling import show_methods
 
             show_methods()
         else:
@@ -184,6 +185,7 @@ def list_(
         block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper)), "": options})
     if what in ("all", "data"):
         block("Data (--data)", {form.written: summary(form.read) for form in SOURCES.values()})
+    if what in ("all", "data", "noise"):
         block("Label noise (--noise)", NOISES)
     if what in ("all", "networks"):
         networks = {name: summary(make) for name, make in NETWORKS.items()}
@@ -206,8 +208,6 @@ def configure(arguments: list[str]) -> None:
     """Let ``--config FILE`` of train give the settings that the command line leaves out."""
     file = config_file(arguments)
     if file is not None:
-        from alasca.core import InputError
-
         try:
             check_flat(file, tomllib.loads(Path(file).read_text()))
         except FileNotFoundError:
@@ -221,7 +221,6 @@ def configure(arguments: list[str]) -> None:
 
 def check_flat(file: str, found: dict[str, Any]) -> None:
     """Raise `InputError` for what a file of settings would only seem to set: sections, and options turned round."""
-    from alasca.core import InputError
 
     for name, value in found.items():
         if isinstance(value, dict):
@@ -245,8 +244,6 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = INTERRUPTED
     except ValueError as error:
-        from alasca.core import InputError
-
         if not isinstance(error, InputError):
             raise
         print(f"alasca: {' '.join(str(error).split())}", file=sys.stderr)

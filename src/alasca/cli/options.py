@@ -1,150 +1,49 @@
-"""The options of ``alasca train``, in groups; each field is an option of its name."""
+"""The options of ``alasca train``: one for each field of `Recipe` and of `Place`, made from these classes."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+import dataclasses
+from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from alasca.cli.arguments import parse_options
+from alasca.recipe import DATA, FILES, METHOD, RUN, TRAINING, Place, Recipe, types_of
 
-if TYPE_CHECKING:
-    from alasca.experiment import Settings
-
-DATA = Group("Data", sort_key=1)
-FILES = Group("Files and tables", sort_key=2)
-METHOD = Group("Method", sort_key=3)
-TRAINING = Group("Training", sort_key=4)
-RUN = Group("Run", sort_key=5)
+GROUPS = {name: Group(name, sort_key=k) for k, name in enumerate((DATA, FILES, METHOD, TRAINING, RUN), start=1)}
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class DataOptions:
-    """What to train on."""
-
-    data: Annotated[
-        str, Parameter(group=DATA, help="digits, cifar10, folder:DIR, table:FILE, ...; see alasca list data.")
-    ] = "digits"
-    noise: Annotated[str, Parameter(group=DATA, help="Wrong labels to make: symmetric:R, ...; see the list.")] = "none"
-    noise_seed: Annotated[int | None, Parameter(group=DATA, help="Of the noise. Default: the run's.")] = None
-    limit: Annotated[int | None, Parameter(group=DATA, help="At most so many samples, class-balanced.")] = None
-    epoch_samples: Annotated[
-        int | None, Parameter(group=DATA, help="Train on so many an epoch, class-balanced, drawn anew each time.")
-    ] = None
-    val_fraction: Annotated[
-        float | None,
-        Parameter(group=DATA, help="Share held out. Default: 0.1 without a test set or for noisy-val, else 0."),
-    ] = None
-    shift: Annotated[int | None, Parameter(group=DATA, help="Pixels that training shifts pictures by.")] = None
-    flip: Annotated[bool | None, Parameter(group=DATA, help="Whether training mirrors pictures.")] = None
+def options_of(settings: type) -> type:
+    """A class of command-line options, one for each field of a class of settings, in the field's group."""
+    hints, made = types_of(settings), []
+    for each in dataclasses.fields(settings):
+        hint, default = hints[each.name], each.default
+        extra: dict[str, Any] = {}
+        if each.metadata.get("set"):  # name=value, repeated
+            hint, extra, default = list[str] | None, {"name": "--set"}, None
+        elif hint is bool and default is False:
+            extra = {"negative": ""}
+        parameter = Parameter(group=GROUPS[each.metadata["group"]], help=each.metadata["help"], **extra)
+        made.append((each.name, Annotated[hint, parameter], dataclasses.field(default=default)))
+    found = dataclasses.make_dataclass(f"{settings.__name__}Options", made, frozen=True)
+    found.__module__ = __name__  # what the standard library makes is a leaf to cyclopts
+    return Parameter(name="*")(found)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class FileOptions:
-    """How files and tables are read; the fields of `alasca.data.Reading`."""
-
-    data_dir: Annotated[str | None, Parameter(group=FILES, help="Where published data are. Default: $ALASCA_DATA.")] = (
-        None
-    )
-    image_size: Annotated[
-        int | None, Parameter(group=FILES, help="Side to which pictures are resized. Default: 32, or the source's.")
-    ] = None
-    crop: Annotated[int | None, Parameter(group=FILES, help="Side of the part of them that a network sees.")] = None
-    on_bad_image: Annotated[
-        str, Parameter(group=FILES, help="fatal, skip (leave it out) or blank (keep its row, never train on it).")
-    ] = "fatal"
-    in_memory: Annotated[
-        bool | None, Parameter(group=FILES, help="Hold pictures in memory. Default: where they take below one GiB.")
-    ] = None
-    workers: Annotated[
-        int | None, Parameter(group=FILES, help="Processes that decode. Default: one a core, 8 at most.")
-    ] = None
-    checksums: Annotated[bool, Parameter(group=FILES, help="Official files must be the official ones.")] = True
-    input: Annotated[
-        str | None, Parameter(group=FILES, help="Column of a table's pictures or texts, or a,b,c of numbers.")
-    ] = None
-    label: Annotated[str, Parameter(group=FILES, help="Column of a table's labels.")] = "label"
-    true: Annotated[str | None, Parameter(group=FILES, help="Column of true labels, for evaluation only.")] = None
-    id: Annotated[str | None, Parameter(group=FILES, help="Column of sample ids.")] = None
-    split: Annotated[str | None, Parameter(group=FILES, help="Column that says train or test.")] = None
-    max_length: Annotated[int, Parameter(group=FILES, help="Tokens of a text that are read.")] = 128
+RecipeOptions: Any = options_of(Recipe)
+PlaceOptions: Any = options_of(Place)
 
 
-@Parameter(name="*")
-@dataclass(frozen=True)
-class MethodOptions:
-    """What to train, and by which method."""
-
-    method: Annotated[str, Parameter(group=METHOD, help="Method for the main classifier; see alasca list.")] = "ce"
-    alasca: Annotated[bool, Parameter(group=METHOD, help="Wrap the method in ALASCA.")] = True
-    set_: Annotated[
-        list[str] | None,
-        Parameter(
-            name="--set", group=METHOD, help="Option name=value; the wrapper's as alasca.name=value. Repeatable."
-        ),
-    ] = None
-    preset: Annotated[str | None, Parameter(group=METHOD, help="Options; see alasca list --verbose.")] = None
-    network: Annotated[
-        str, Parameter(group=METHOD, help="auto, resnet34, timm:NAME, ..., or package.module:callable of your own.")
-    ] = "auto"
-    pretrained: Annotated[bool, Parameter(group=METHOD, help="Start from published weights.", negative="")] = False
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class TrainingOptions:
-    """How to train; the fields of `alasca.engine.Training`."""
-
-    epochs: Annotated[int, Parameter(group=TRAINING, help="Passes over the data.")] = 60
-    batch_size: Annotated[int, Parameter(group=TRAINING, help="Samples a step, over all processes.")] = 64
-    optimizer: Annotated[str, Parameter(group=TRAINING, help="sgd or adamw.")] = "sgd"
-    lr: Annotated[float, Parameter(group=TRAINING, help="Initial (onecycle: highest) learning rate.")] = 0.05
-    momentum: Annotated[float, Parameter(group=TRAINING, help="Of SGD.")] = 0.9
-    weight_decay: Annotated[float, Parameter(group=TRAINING, help="L2 for SGD, decoupled for AdamW.")] = 5e-4
-    schedule: Annotated[str, Parameter(group=TRAINING, help="cosine, step, constant or onecycle.")] = "cosine"
-    milestones: Annotated[tuple[int, ...], Parameter(group=TRAINING, help="Epochs at which step divides.")] = (40, 80)
-    lr_decay: Annotated[float, Parameter(group=TRAINING, help="What step multiplies by.")] = 0.01
-    clip: Annotated[float | None, Parameter(group=TRAINING, help="Largest gradient norm of a network.")] = None
-    accumulate: Annotated[int, Parameter(group=TRAINING, help="Micro-batches an optimiser step.")] = 1
-    precision: Annotated[str, Parameter(group=TRAINING, help="float32, bf16 or fp16.")] = "float32"
-    select: Annotated[str | None, Parameter(group=TRAINING, help="Epoch: last or noisy-val; else the method's.")] = None
-    seed: Annotated[int, Parameter(group=RUN, help="Of everything random.")] = 0
-    device: Annotated[str, Parameter(group=RUN, help="auto, cpu, cuda, cuda:N or mps.")] = "auto"
-    deterministic: Annotated[bool, Parameter(group=RUN, help="Exact resume on CUDA too, slower.", negative="")] = False
-    checkpoint_seconds: Annotated[float, Parameter(group=RUN, help="Least time between checkpoints.")] = 30.0
-
-
-@Parameter(name="*")
-@dataclass(frozen=True)
-class RunOptions:
-    """Where to write, and with how many threads."""
-
-    threads: Annotated[int | None, Parameter(group=RUN, help="CPU threads.")] = None
-    out: Annotated[Path | None, Parameter(group=RUN, help="New run folder. Default: runs/train-DATE.")] = None
-    config: Annotated[
-        Path | None, Parameter(group=RUN, help="TOML file with these settings; the command line wins.")
-    ] = None
-
-
-def settings_of(
-    data: DataOptions, files: FileOptions, method: MethodOptions, training: TrainingOptions, run: RunOptions
-) -> Settings:
-    """The options as the record that a run keeps.
+def recipe_of(options: Any) -> Recipe:
+    """The recipe that options name.
 
     Raises:
         InputError: one of them is out of range.
     """
-    from alasca.data import Reading
-    from alasca.engine import Training
-    from alasca.experiment import Settings
+    given = {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}
+    return Recipe(**{**given, "options": parse_options(given["options"] or [])})
 
-    chosen = asdict(method)
-    options = parse_options(chosen.pop("set_") or [])
-    return Settings(
-        **asdict(data), **chosen, options=options, threads=run.threads, reading=Reading(**asdict(files)),
-        training=Training(**asdict(training)),
-    )  # fmt: skip
+
+def place_of(options: Any) -> Place:
+    """The place that options name; errors as in `recipe_of`."""
+    return Place(**{each.name: getattr(options, each.name) for each in dataclasses.fields(options)})

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alasca.core import InputError
+from alasca.errors import InputError
 
 NUMBERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 UNREADABLE = (

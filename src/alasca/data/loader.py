@@ -10,11 +10,12 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from alasca.core import Batch, InputError, Phase, Stream
+from alasca.core import Batch, Phase, Stream
 from alasca.data.pool import Pool
 from alasca.data.samples import Samples
 from alasca.data.seeds import fold, generator, uniform
 from alasca.distributed import share, world
+from alasca.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Loader:
         device = self.samples.labels.device
         index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
         views = tuple(
-            self.samples.view_of(values, name, index, fold(chosen.seed, "view", place))
+            self.samples.transform.view(values, name, index, fold(chosen.seed, "view", place))
             for place, name in enumerate(names)
         )
         return Batch(views, self.samples.labels[index], index, weight)

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.legacy import read_labels
 from alasca.data.seeds import generator
+from alasca.errors import InputError
 from alasca.functional import asymmetric_noise, instance_noise, matrix_noise, pair_noise, symmetric_noise
 
 NOISES = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from alasca.data.balance import place_in_class
 from alasca.data.seeds import fold, generator
-from alasca.data.splits import place_in_class
 
 
 @dataclass(frozen=True)

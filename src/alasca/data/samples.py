@@ -1,4 +1,4 @@
-"""Samples and their views: pictures as bytes, numbers as floats, on the training device or read when needed."""
+"""Samples and their given labels, on the training device or read when needed, and how they are shown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from typing import TypeVar, cast
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.rows import CHUNK, Rows
-from alasca.data.seeds import fold
 from alasca.data.text import Texts
-from alasca.data.views import VIEWS, centre_crop, crop_and_flip, cutout, randaugment
+from alasca.data.transform import Transform
 
 Kind = TypeVar("Kind", bound=Tensor | Rows | Texts)
 MEASURED = 50_000
@@ -28,53 +26,40 @@ class Samples:
         inputs: pictures ``[N, C, H, W]`` uint8, rows of numbers ``[N, D]`` float32, or token ids ``[N, T]`` int64: a
             tensor on the training device, or `Rows` that are read when they are needed.
         labels: given labels ``[N]``, int64.
-        mean, std: of the training set, a channel or a column; None for token ids.
-        shift: pixels a weak view may shift a picture by.
-        flip: whether a weak view may mirror a picture.
-        crop: side of the part of a picture that a view shows: its middle, or in a weak view any; None: all of it.
+        transform: how they are shown.
     """
 
     inputs: Tensor | Rows
     labels: Tensor
-    mean: Tensor | None = None
-    std: Tensor | None = None
-    shift: int = 0
-    flip: bool = False
-    crop: int | None = None
+    transform: Transform
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
-    def pictures(self) -> bool:
-        """Whether the inputs are pictures."""
-        return self.inputs.dtype == torch.uint8
-
     def to(self, device: torch.device) -> Samples:
         """The same samples on a device."""
-        mean = None if self.mean is None else self.mean.to(device)
-        std = None if self.std is None else self.std.to(device)
-        return replace(self, inputs=self.inputs.to(device), labels=self.labels.to(device), mean=mean, std=std)
+        return Samples(self.inputs.to(device), self.labels.to(device), self.transform.to(device))
 
     def take(self, rows: Tensor) -> Samples:
-        """Some of the samples, with the same statistics."""
+        """Some of the samples."""
         return replace(self, inputs=subset(self.inputs, rows), labels=self.labels[rows])
 
-    def with_statistics(self, usable: Tensor | None = None) -> Samples:
-        """The same samples with `mean` and `std` measured on them, evenly spread ones where there are very many.
+    def fitted(self, rows: Tensor | None = None) -> Samples:
+        """The same samples with mean and standard deviation measured on some of them.
 
         Args:
-            usable: positions of those that can be read; None: all.
+            rows: positions of those that are measured, evenly spread ones where there are very many; None: all.
         """
-        if self.inputs.dtype == torch.int64:
+        pictures = self.transform.kind == "pictures"
+        if self.transform.kind == "texts":
             return self
-        rows = torch.arange(len(self)) if usable is None else usable
+        rows = torch.arange(len(self)) if rows is None else rows
         rows = rows[:: max(1, len(rows) // MEASURED)]
-        over = (0, 2, 3) if self.pictures else (0,)
+        over = (0, 2, 3) if pictures else (0,)
         origin = total = squares = torch.zeros((), dtype=torch.float64)
         count = 0
         for values in self.read(torch.split(rows, CHUNK)):
-            exact = values.cpu().double() / (255 if self.pictures else 1)
+            exact = values.cpu().double() / (255 if pictures else 1)
             if not count:  # moments around about the mean lose no digits
                 origin = exact.mean(over, keepdim=True)
             away = exact - origin
@@ -83,7 +68,8 @@ class Samples:
         mean = total / count
         std = (squares / count - mean.square()).clamp(min=0).sqrt()
         mean = mean + origin.flatten()
-        return replace(self, mean=mean.float(), std=torch.where(std > 1e-6, std, 1).float())
+        transform = replace(self.transform, mean=mean.float(), std=torch.where(std > 1e-6, std, 1).float())
+        return replace(self, transform=transform)
 
     def read(self, batches: Iterable[Tensor]) -> Iterator[Tensor]:
         """The inputs of each batch of positions as they are kept, read ahead where they come from files."""
@@ -96,35 +82,8 @@ class Samples:
         return None if isinstance(self.inputs, Tensor) else self.inputs.sound(rows)
 
     def view(self, name: str, rows: Tensor, seed: int = 0) -> Tensor:
-        """One view of some samples, as the network reads them; see `view_of`."""
-        return self.view_of(self.inputs[rows], name, rows, seed)
-
-    def view_of(self, values: Tensor, name: str, rows: Tensor, seed: int = 0) -> Tensor:
-        """One view of inputs that were read.
-
-        Args:
-            values: the inputs at `rows`, as they are kept.
-            name: ``"plain"``, ``"weak"`` (pictures: shift and flip) or ``"strong"`` (pictures: weak, then two
-                RandAugment-style operations and Cutout). Numbers and token ids have the plain view only, under
-                any name.
-            rows: positions ``[B]``.
-            seed: of the draws, which each sample has of its own.
-        """
-        if name not in VIEWS:
-            raise InputError(f"view: {name!r}, expected one of {', '.join(VIEWS)}")
-        if self.pictures:
-            if name == "plain":
-                values = centre_crop(values, self.crop)
-            else:
-                values = crop_and_flip(values, self.crop, self.shift, self.flip, seed, rows)
-            values = values.float() / 255
-            if name == "strong":
-                values = randaugment(values, 2, 0.6, fold(seed, "ops"), rows)
-                values = cutout(values, max(1, values.shape[-1] // 4), fold(seed, "cut"), rows)
-        if self.mean is None or self.std is None:
-            return values
-        shape = (1, -1, 1, 1) if self.pictures else (1, -1)
-        return (values - self.mean.view(shape)) / self.std.view(shape)
+        """One view of some samples, as the network reads them; see `Transform.view`."""
+        return self.transform.view(self.inputs[rows], name, rows, seed)
 
 
 def subset(inputs: Kind, rows: Tensor) -> Kind:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from collections.abc import Sequence
 
-from alasca.core import Selection, Step
-from alasca.distributed import sum_over_ranks
-from alasca.engine.setup import Data
-from alasca.engine.trace import Trace
+import torch
+from torch import Tensor, nn
+
+from alasca.core import Method, Selection, Step
+from alasca.data import Split
+from alasca.distributed import from_first, sum_over_ranks
+from alasca.engine.probe import predictions
+from alasca.stores import Trace
 
 
 def add_step(sums: dict[str, Tensor], step: Step, device: torch.device) -> None:
@@ -27,7 +30,7 @@ def means(sums: dict[str, Tensor]) -> dict[str, float]:
     return {name: total[name] / total[f"{name}#"] for name in total if not name.endswith("#")}
 
 
-def training_accuracies(trace: Trace, data: Data) -> dict[str, float]:
+def training_accuracies(trace: Trace, split: Split) -> dict[str, float]:
     """Accuracy of the last training predictions against given labels and, for evaluation, against true ones.
 
     ``memorised`` is the share of wrongly labelled samples whose wrong label was predicted.
@@ -36,10 +39,10 @@ def training_accuracies(trace: Trace, data: Data) -> dict[str, float]:
     seen = prediction >= 0
     if not bool(seen.any()):
         return {}
-    given, found = data.train.labels.cpu()[seen], prediction[seen].long()
+    given, found = split.samples.labels.cpu()[seen], prediction[seen].long()
     result = {"train_accuracy": percent(found == given)}
-    if data.truth is not None:
-        truth = data.truth[seen]
+    if split.truth is not None:
+        truth = split.truth[seen]
         result["train_true_accuracy"] = percent(found == truth)
         wrong = given != truth
         if bool(wrong.any()):
@@ -47,7 +50,7 @@ def training_accuracies(trace: Trace, data: Data) -> dict[str, float]:
     return result
 
 
-def selection_quality(selection: Selection | None, index: Tensor, data: Data) -> dict[str, float]:
+def selection_quality(selection: Selection | None, index: Tensor, split: Split) -> dict[str, float]:
     """How good the choice among the samples at `index` was, mean over networks. Its figures need true labels.
 
     ``selected`` is the share that was kept; ``selection_precision`` the share of right labels in it,
@@ -60,9 +63,9 @@ def selection_quality(selection: Selection | None, index: Tensor, data: Data) ->
     index = index.cpu()
     kept = selection.kept.cpu()[index].T
     result = {"selected": percent(kept)}
-    if data.truth is None:
+    if split.truth is None:
         return result
-    right = data.train.labels.cpu()[index] == data.truth[index]
+    right = split.samples.labels.cpu()[index] == split.truth[index]
     hits = (kept & right).sum(1).double()
     precision, recall = hits / kept.sum(1).clamp(min=1), hits / right.sum().clamp(min=1)
     f1 = 2 * hits / (kept.sum(1) + right.sum()).clamp(min=1)
@@ -82,3 +85,30 @@ def selection_quality(selection: Selection | None, index: Tensor, data: Data) ->
 def percent(flags: Tensor) -> float:
     """Share of True, in percent."""
     return 100 * float(flags.double().mean())
+
+
+def held_accuracies(method: Method, nets: Sequence[nn.Module], split: Split, device: torch.device) -> dict[str, float]:
+    """Accuracy on the held-out samples (noisy labels; the first process's) and on the test set, as far as there are.
+
+    ``test_accuracy`` is that of the prediction in force; where there are several, each has a figure of its own, such
+    as ``test_accuracy_average``.
+    """
+    found: dict[str, float] = {}
+    if split.held is not None:
+        right = accuracies(method, nets, split, held=True)
+        found |= {name.format("val"): from_first(value, device) for name, value in right.items()}
+    if split.test is not None:
+        found |= {name.format("test"): value for name, value in accuracies(method, nets, split, held=False).items()}
+    return found
+
+
+def accuracies(method: Method, nets: Sequence[nn.Module], split: Split, held: bool) -> dict[str, float]:
+    """Percent right by each kind of prediction."""
+    samples = split.samples if held else split.test
+    assert samples is not None
+    rows = split.held if held and split.held is not None else torch.arange(len(samples))
+    rows = rows.to(samples.labels.device)
+    found = predictions(method, nets, samples, rows)
+    right = {kind: percent(values.argmax(1) == samples.labels[rows]) for kind, values in found.items()}
+    kinds = {f"{{}}_accuracy_{kind}": value for kind, value in right.items()} if len(right) > 1 else {}
+    return {"{}_accuracy": right[method.prediction], **kinds}

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Method, Output, network
-from alasca.data.pool import Pool
-from alasca.data.samples import Samples
+from alasca.core import Batch, Method, Net, Output, unwrapped
+from alasca.data import Pool, Samples, Split
+from alasca.data.balance import balanced_part
 from alasca.data.seeds import fold
-from alasca.data.splits import balanced_part
-from alasca.distributed import from_first, sum_over_ranks, world
-from alasca.engine.setup import Data
+from alasca.distributed import sum_over_ranks, world
+from alasca.stores import Trace, visit_of
 
 BATCH = 512
 
@@ -49,7 +49,7 @@ class SampleProbe:
         index: Tensor,
         rest: SampleProbe | None = None,
         holdout: SampleProbe | None = None,
-        best: Callable[[], Sequence[nn.Module] | None] = lambda: None,
+        best: Callable[[], Sequence[Any] | None] = lambda: None,
     ) -> None:
         self.samples = samples
         self.index = index.to(samples.labels.device)
@@ -69,11 +69,11 @@ class SampleProbe:
         return self._holdout
 
     @property
-    def best(self) -> Sequence[nn.Module] | None:
+    def best(self) -> Sequence[Any] | None:
         """The networks of the epoch so far that was best on held-out noisy labels, or None."""
         return self._best()
 
-    def __call__(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+    def __call__(self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """``fn(output, batch)`` of every sample, in the order of `index`."""
         found: Tensor | None = None
         for start, value in self._each(net, fn):
@@ -85,14 +85,14 @@ class SampleProbe:
             found = value.new_zeros((len(self.index), *value.shape[1:]))
         return sum_over_ranks(found)
 
-    def reduce(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+    def reduce(self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """The sum of ``fn(output, batch)`` over all batches."""
         total: Tensor | None = None
         for _, value in self._each(net, fn):
             total = value.clone() if total is None else total.add_(value)
         return sum_over_ranks(0 * self._first(net, fn) if total is None else total)
 
-    def _each(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
+    def _each(self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
         """This process's batches: the position of the first row and the value."""
         rank, size = world()
         each = min(BATCH, max(1, len(self.index) // size))
@@ -101,51 +101,65 @@ class SampleProbe:
         for start, rows, inputs in zip(starts, batches, self.samples.read(batches), strict=True):
             yield start, self._value(net, fn, rows, inputs)
 
-    def _first(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
+    def _first(self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor]) -> Tensor:
         """The value of one sample."""
         rows = self.index[:1]
         return self._value(net, fn, rows, self.samples.inputs[rows])
 
-    def _value(self, net: nn.Module, fn: Callable[[Output, Batch], Tensor], rows: Tensor, inputs: Tensor) -> Tensor:
-        plain = network(net)
-        view = self.samples.view_of(inputs, "plain", rows)
+    def _value(
+        self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor], rows: Tensor, inputs: Tensor
+    ) -> Tensor:
+        plain = unwrapped(net)
+        view = self.samples.transform.view(inputs, "plain", rows)
         batch = Batch((view,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
         with evaluating([plain]):
             return fn(plain(view), batch)
 
 
-def parts(data: Data, share: float | None, seed: int, stage: int) -> tuple[Pool, SampleProbe | None]:
+def parts(split: Split, share: float | None, seed: int, stage: int) -> tuple[Pool, SampleProbe | None]:
     """What a stage's epochs draw from, and a probe of what a partial stage leaves out."""
-    pool = data.pool(seed)
+    pool = split.pool(seed)
     if share is None:
         return pool, None
-    labels = data.train.labels.cpu()
-    part = balanced_part(labels, round(share * len(labels)), fold(seed, stage))
-    return pool.part(part), SampleProbe(data.train, pool.index[~torch.isin(pool.index, part)])
+    labels = split.samples.labels.cpu()[pool.index]
+    part = pool.index[balanced_part(labels, round(share * len(labels)), fold(seed, stage))]
+    return pool.part(part), SampleProbe(split.samples, pool.index[~torch.isin(pool.index, part)])
 
 
-def predictions(method: Method, nets: Sequence[nn.Module], samples: Samples) -> Tensor:
-    """The method's logits for plain samples ``[N, K]``, batch by batch."""
-    plain = [network(net) for net in nets]
-    batches = torch.split(torch.arange(len(samples), device=samples.labels.device), BATCH)
-    with evaluating(plain):
-        parts = [
-            method.predict(plain, samples.view_of(inputs, "plain", rows))
-            for rows, inputs in zip(batches, samples.read(batches), strict=True)
-        ]
-    return torch.cat(parts)
+def see_the_unseen(trace: Trace, nets: Sequence[nn.Module], probe: SampleProbe) -> None:
+    """Look at the samples of the epoch's pool that no step has seen, so that every epoch sees every sample."""
+    index = probe.index[~trace.fresh[probe.index]]
+    if not len(index):
+        return
+    rest = SampleProbe(probe.samples, index)
+    for net in nets:
+        trace.add(index, rest(net, lambda output, batch: visit_of(output, batch.labels)), rest.labels)
+
+
+def predictions(
+    method: Method, nets: Sequence[nn.Module], samples: Samples, rows: Tensor | None = None
+) -> dict[str, Tensor]:
+    """Log-probabilities of plain samples ``[B, K]``, batch by batch, by kind of prediction.
+
+    Args:
+        method: whose predictions they are.
+        nets: its networks.
+        samples: inputs.
+        rows: positions ``[B]``; None: all.
+    """
+    plain = [unwrapped(net) for net in nets]
+    rows = torch.arange(len(samples), device=samples.labels.device) if rows is None else rows
+    batches = torch.split(rows, BATCH)
+    found: dict[str, list[Tensor]] = {}
+    with evaluating([*plain, method]):
+        for at, inputs in zip(batches, samples.read(batches), strict=True):
+            view = samples.transform.view(inputs, "plain", at)
+            for kind, values in method.predictions([net(view) for net in plain]).items():
+                found.setdefault(kind, []).append(values)
+    return {kind: torch.cat(values) for kind, values in found.items()}
 
 
 def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:
     """Share of samples, in percent, whose predicted class is their label."""
-    return 100 * int(predictions(method, nets, samples).argmax(1).eq(samples.labels).sum()) / len(samples)
-
-
-def held_accuracies(method: Method, nets: Sequence[nn.Module], data: Data, device: torch.device) -> dict[str, float]:
-    """Accuracy on the held-out samples (noisy labels; the first process's) and on the test set, as far as there are."""
-    found = {}
-    if data.val is not None:
-        found["val_accuracy"] = from_first(accuracy(method, nets, data.val), device)
-    if data.test is not None:
-        found["test_accuracy"] = accuracy(method, nets, data.test)
-    return found
+    found = predictions(method, nets, samples)[method.prediction]
+    return 100 * int(found.argmax(1).eq(samples.labels).sum()) / len(samples)

@@ -1,4 +1,4 @@
-"""What a run starts from: its data, its networks with what the method hangs onto them, its seeds."""
+"""What a run is made of: its method, networks, data and settings, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -11,89 +11,105 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from alasca.core import InputError, Method, Problem
-from alasca.data.pool import Pool
-from alasca.data.samples import Samples
+from alasca.core import Method, Problem
+from alasca.data import Samples, Split
 from alasca.data.seeds import fold
 from alasca.distributed import share, world
-from alasca.engine.settings import Training
-from alasca.heads import Network
+from alasca.engine.device import resolve_device, seed_generators
+from alasca.errors import InputError
+from alasca.recipe import Place, Recipe
+from alasca.surgery import OutputNet
 
 
 @dataclass(frozen=True)
-class Data:
-    """What a run trains and is judged on. `truth` and `test` serve evaluation only; no method can reach them.
+class Job:
+    """All that training needs.
 
     Attributes:
-        train: the training set with given labels.
-        num_classes: K.
-        val: held-out samples with given (noisy) labels, or None.
-        test: samples whose labels are true, or None.
-        truth: true labels of the training set ``[N]``, or None.
-        usable: positions of the training set that may be trained on; None: all.
-        epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
+        method: a fresh method.
+        make_network: makes one backbone; called with the default generator seeded, once for each network.
+        split: samples.
+        recipe: how to train.
+        place: where.
     """
 
-    train: Samples
-    num_classes: int
-    val: Samples | None = None
-    test: Samples | None = None
-    truth: Tensor | None = None
-    usable: Tensor | None = None
-    epoch_samples: int | None = None
+    method: Method
+    make_network: Callable[[], nn.Module]
+    split: Split
+    recipe: Recipe
+    place: Place
 
-    def pool(self, seed: int) -> Pool:
-        """What epochs draw from."""
-        index = torch.arange(len(self.train)) if self.usable is None else self.usable
-        return Pool(index, self.train.labels.cpu(), self.epoch_samples, seed)
+    @property
+    def device(self) -> torch.device:
+        """Where networks and tables are."""
+        return resolve_device(self.place.device)
 
+    @property
+    def select(self) -> str:
+        """How the epoch is chosen."""
+        return self.recipe.select or self.method.select
 
-def seed_generators(device: torch.device, seed: int) -> None:
-    """Seed the default generators of the CPU and of the training device."""
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    elif device.type == "mps":
-        torch.mps.manual_seed(seed)
+    def problem(self) -> Problem:
+        """What the method may know."""
+        samples = self.split.samples
+        example = samples.view("plain", self.split.train[:2].to(samples.labels.device)).cpu()
+        return Problem(len(samples), self.split.num_classes, example, self.recipe.epochs, self.recipe.seed)
 
+    def networks(self, stage: int) -> tuple[list[nn.Module], Problem]:
+        """One network for each of the method's, seeded by its number, with what the method attaches; on the CPU."""
+        problem, made = self.problem(), []
+        for k in range(self.method.networks):
+            seed_generators(torch.device("cpu"), fold(self.recipe.seed, "network", stage, k))
+            net = OutputNet(self.make_network(), example=problem.example, num_classes=problem.num_classes)
+            made.append(self.method.attach(net, replace(problem, seed=fold(self.recipe.seed, "heads", stage, k))))
+        return made, problem
 
-def check_data(method: Method, data: Data, training: Training) -> None:
-    """Refuse what can be known to fail before anything is made.
+    def check(self) -> None:
+        """Refuse what can be known to fail before anything is made.
 
-    Raises:
-        InputError: a batch that does not divide by the processes, no held-out samples to select on, or whole
-            numbers for a method that blends inputs.
-    """
-    share(training.batch_size)
-    rows = min(training.batch_size, len(data.train)) // world()[1]
-    if rows < 2:
-        raise InputError(f"data: {rows} samples of a batch for each of {world()[1]} processes; expected at least 2")
-    if (training.select or method.select) == "noisy-val" and data.val is None:
-        raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
-    if method.mixes and data.train.inputs.dtype == torch.int64:
-        raise InputError(f"method: {type(method).__name__} blends inputs, and these are whole numbers (token ids)")
+        Raises:
+            InputError: a batch that does not divide by the processes, no held-out samples to select on, or whole
+                numbers for a method that blends inputs.
+        """
+        share(self.recipe.batch_size)
+        rows = min(self.recipe.batch_size, len(self.split.train)) // world()[1]
+        if rows < 2:
+            raise InputError(f"data: {rows} samples of a batch for each of {world()[1]} processes; expected at least 2")
+        if self.select == "noisy-val" and self.split.held is None:
+            raise InputError("select: noisy-val needs held-out samples; set --val-fraction, e.g. 0.1")
+        if self.method.mixes and self.split.samples.transform.kind == "texts":
+            raise InputError(
+                f"method: {type(self.method).__name__} blends inputs, and these are whole numbers (token ids)"
+            )
 
+    def rehearse(self) -> list[nn.Module]:
+        """Make everything once and throw it away, so that what does not fit is told before a run folder exists.
 
-def attach_networks(
-    method: Method,
-    make_network: Callable[[], nn.Module],
-    data: Data,
-    training: Training,
-    device: torch.device,
-    stage: int,
-) -> tuple[list[nn.Module], Problem]:
-    """One network for each of the method's, seeded by its number, with what the method attaches; on the CPU."""
-    first = torch.arange(2, device=data.train.labels.device)
-    example = data.train.view("plain", first).cpu()
-    problem = Problem(len(data.train), data.num_classes, example, training.epochs, training.seed)
-    made = []
-    for k in range(method.networks):
-        seed_generators(device, fold(training.seed, "network", stage, k))
-        net = Network(make_network(), example=example, num_classes=data.num_classes)
-        heads_seed = fold(training.seed, "heads", stage, k)
-        made.append(method.attach(net, replace(problem, seed=heads_seed)))
-    return made, problem
+        Returns:
+            The networks of the rehearsal, on the CPU.
+
+        Raises:
+            InputError: in one line, whatever a network or a place for sub-classifiers lacks.
+        """
+        self.check()
+        split = self.split
+        try:
+            with torch.random.fork_rng(devices=[]):
+                nets, problem = self.networks(0)
+                with torch.no_grad():
+                    logits = nets[0].eval()(split.samples.view("plain", two_samples(split.samples))).logits
+        except InputError:
+            raise
+        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+            raise InputError(f"network: {' '.join(str(error).split())}{place_of(error)}") from error
+        if logits.shape != (2, split.num_classes):
+            raise InputError(f"network: gives {list(logits.shape)} for 2 samples of {split.num_classes} classes")
+        try:
+            with torch.random.fork_rng(devices=[]):
+                self.method.begin(nets, problem)
+        except ValueError as error:
+            raise InputError(f"method: {' '.join(str(error).split())}") from error
+        return nets
 
 
 def two_samples(samples: Samples) -> Tensor:
@@ -112,28 +128,3 @@ def place_of(error: BaseException) -> str:
     if not own or here in Path(frames[-1].filename).parents:
         return ""
     return f" ({type(error).__name__}, {own[-1].filename}:{own[-1].lineno})"
-
-
-def check(method: Method, make_network: Callable[[], nn.Module], data: Data, training: Training) -> None:
-    """Make everything once and throw it away, so that what does not fit is told before a run folder exists.
-
-    Raises:
-        InputError: in one line, whatever a network or a place for sub-classifiers lacks.
-    """
-    check_data(method, data, training)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            nets, problem = attach_networks(method, make_network, data, training, torch.device("cpu"), 0)
-            with torch.no_grad():
-                logits = nets[0].eval()(data.train.view("plain", two_samples(data.train))).logits
-    except InputError:
-        raise
-    except (ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
-        raise InputError(f"network: {' '.join(str(error).split())}{place_of(error)}") from error
-    if logits.shape != (2, data.num_classes):
-        raise InputError(f"network: gives {list(logits.shape)} for 2 samples of {data.num_classes} classes")
-    try:
-        with torch.random.fork_rng(devices=[]):
-            method.begin(nets, problem)
-    except ValueError as error:
-        raise InputError(f"method: {' '.join(str(error).split())}") from error

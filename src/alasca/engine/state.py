@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, InputError, Method, Phase, Stream, network
-from alasca.engine.settings import load_optimizer, optimizer_tensors
-from alasca.engine.trace import Trace
+from alasca.core import Batch, Method, Phase, Stream, unwrapped
+from alasca.errors import InputError
+from alasca.stores import Trace
 
 
 @dataclass
@@ -28,8 +28,11 @@ class Position:
 
 
 @dataclass
-class Progressing:
-    """What the loop carries from step to step, beside networks, stores and optimiser."""
+class LoopState:
+    """What the loop carries from step to step, beside networks, stores and optimiser.
+
+    `sums` are those that a checkpoint held, for the update to go on with.
+    """
 
     position: Position = field(default_factory=Position)
     phases: list[Phase] | None = None
@@ -48,7 +51,7 @@ class Progressing:
             self.best = {name: value.detach().cpu().clone() for name, value in network_tensors(nets).items()}
 
 
-def timed(batches: Iterator[dict[str, Batch]], state: Progressing) -> Iterator[dict[str, Batch]]:
+def timed(batches: Iterator[dict[str, Batch]], state: LoopState) -> Iterator[dict[str, Batch]]:
     """The same batches, with the time counted that the loop waits for them."""
     while True:
         begun = time.monotonic()
@@ -72,21 +75,23 @@ def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def network_tensors(nets: list[nn.Module]) -> dict[str, Tensor]:
     """All networks with their sub-classifiers, by ``k/name``."""
     return {
-        name: value for k, net in enumerate(nets) for name, value in prefixed(str(k), network(net).state_dict()).items()
+        name: value
+        for k, net in enumerate(nets)
+        for name, value in prefixed(str(k), unwrapped(net).state_dict()).items()
     }
 
 
 def load_networks(nets: list[nn.Module], tensors: Mapping[str, Tensor]) -> None:
     """Put networks back, every key used."""
     for k, net in enumerate(nets):
-        load_module(network(net), under(str(k), tensors), f"network {k}")
+        load_module(unwrapped(net), under(str(k), tensors), f"network {k}")
 
 
 def best_networks(nets: list[nn.Module], best: Mapping[str, Tensor]) -> list[nn.Module] | None:
     """Copies of the networks with the tensors of the best epoch, or None where none was kept."""
     if not best:
         return None
-    copies = [copy.deepcopy(network(net)) for net in nets]
+    copies = [copy.deepcopy(unwrapped(net)) for net in nets]
     load_networks(copies, best)
     return copies
 
@@ -103,9 +108,9 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> 
         raise InputError(f"checkpoint: {name} does not fit these settings ({' '.join(str(error).split())})") from error
 
 
-def pack(state: Progressing) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and JSON values of the loop's own state."""
-    tensors = prefixed("sums", state.sums) | prefixed("best", state.best)
+def pack(state: LoopState, sums: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and JSON values of the loop's own state, and the epoch's sums so far."""
+    tensors = prefixed("sums", sums) | prefixed("best", state.best)
     plan: list[dict[str, Any]] | None = None
     if state.phases is not None:
         plan = []
@@ -129,7 +134,7 @@ def pack(state: Progressing) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, values
 
 
-def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> Progressing:
+def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> LoopState:
     """The inverse of `pack`."""
     phases = None
     if values["plan"] is not None:
@@ -149,40 +154,10 @@ def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.dev
             for k, phase in enumerate(values["plan"])
         ]  # fmt: skip
     sums = {name: value.to(device) for name, value in under("sums", tensors).items()}
-    return Progressing(
+    return LoopState(
         Position(**values["position"]), phases, sums, values["seconds"], values["waited"], values["history"],
         under("best", tensors), values["best_accuracy"], values["best_epoch"],
     )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Trained:
-    """All that training changes, beside the loop's own state."""
-
-    nets: list[nn.Module]
-    method: Method
-    trace: Trace
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything, by name."""
-        plain = [network(net) for net in self.nets]
-        return (
-            prefixed("net", network_tensors(plain))
-            | prefixed("method", self.method.state_dict())
-            | prefixed("trace", self.trace.state_dict())
-            | prefixed("optimizer", optimizer_tensors(self.optimizer, plain))
-        )
-
-    def load(self, tensors: dict[str, Tensor], scaler: dict[str, Any]) -> None:
-        """Put everything back."""
-        load_networks(self.nets, under("net", tensors))
-        load_module(self.method, under("method", tensors), "the method")
-        load_module(self.trace, under("trace", tensors), "the trace")
-        load_optimizer(self.optimizer, [network(net) for net in self.nets], under("optimizer", tensors))
-        if scaler:
-            self.scaler.load_state_dict(scaler)
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ class AdaptiveLabelSmoothing(LossMethod):
     epoch_options = ("warmup",)
     presets = (
         Preset("cifar10", {"warmup": 20}, "Ko et al. (2022), figure 1"),
-        Preset("unknown", {}, "the CIFAR-10 values"),
+        Preset("default", {}, "the CIFAR-10 values"),
     )
 
     def __init__(self, warmup: int = 20, scale: str = "mean") -> None:

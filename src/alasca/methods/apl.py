@@ -34,7 +34,7 @@ class ActivePassiveLoss(LossMethod):
         Preset("cifar100", {"alpha": 10.0, "beta": 0.1}, "Ma et al. (2020), section 4"),
         Preset("cifar100-mae", {"passive": "mae", "alpha": 10.0, "beta": 1.0}, "authors' configuration"),
         Preset("webvision", {"alpha": 50.0, "beta": 0.1}, "Ma et al. (2020), section 4"),
-        Preset("unknown", {}, "the CIFAR-10 values"),
+        Preset("default", {}, "the CIFAR-10 values"),
     )
 
     def __init__(self, active: str = "nce", passive: str = "rce", alpha: float = 1.0, beta: float = 1.0) -> None:

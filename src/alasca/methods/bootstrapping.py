@@ -25,7 +25,7 @@ class Bootstrapping(LossMethod):
     """
 
     presets = (
-        Preset("unknown", {}, "Reed et al. (2014), section 5"),
+        Preset("default", {}, "Reed et al. (2014), section 5"),
         Preset("hard", {"hard": True}, "Reed et al. (2014), section 5"),
     )
 

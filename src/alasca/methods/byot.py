@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, InputError, Method, Output, Phase, Preset, Problem, Seen, Step
+from alasca.core import Batch, Clock, InputError, Method, Net, Output, Phase, Preset, Problem, Seen, Step
 from alasca.functional import cross_entropy, distillation
 from alasca.functional.checks import check_above, check_unit
-from alasca.heads import Network
+from alasca.surgery import OutputNet, feature_of
 
 
 class BeYourOwnTeacher(Method):
@@ -41,7 +41,7 @@ class BeYourOwnTeacher(Method):
     owns_branches = True
     presets = (
         Preset("cifar100", {"t_squared": True, "masked_features": True, "feature_weight": 1.28e-4}, "third-party code"),
-        Preset("unknown", {}, "third-party code's alpha and T, and about its feature weight"),
+        Preset("default", {}, "third-party code's alpha and T, and about its feature weight"),
     )
 
     def __init__(
@@ -62,18 +62,17 @@ class BeYourOwnTeacher(Method):
         if predict not in ("main", "ensemble"):
             raise ValueError(f"predict: {predict!r}, expected one of main, ensemble")
         self.alpha, self.temperature, self.feature_weight = alpha, temperature, feature_weight
-        self.t_squared, self.masked_features, self.predict_with, self.at = t_squared, masked_features, predict, at
+        self.t_squared, self.masked_features, self.predict, self.at = t_squared, masked_features, predict, at
 
     def attach(self, net: nn.Module, problem: Problem) -> nn.Module:
-        assert isinstance(net, Network)
+        assert isinstance(net, OutputNet)
         net.attach(self.at, problem.example, "bottleneck", problem.seed)
-        net.heads_in_eval = self.predict_with == "ensemble"
         widths = {branch.get_parameter("head.classifier.weight").shape[1] for branch in net.branches}
         if self.feature_weight and widths != {net.classifier.in_features}:
             raise InputError("feature_weight: sub-classifiers and network end in different widths; set it to 0")
         return net
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         output = nets[0](batch.views[0])
         losses = cross_entropy(output.logits, batch.labels)
@@ -82,7 +81,7 @@ class BeYourOwnTeacher(Method):
             taught = scale * distillation(logits, output.logits, self.temperature)
             losses = losses + (1 - self.alpha) * cross_entropy(logits, batch.labels) + self.alpha * taught
             if self.feature_weight:
-                losses = losses + self.feature_weight * self.distance(feature, output.feature.detach())
+                losses = losses + self.feature_weight * self.distance(feature, feature_of(output).detach())
         return Step((batch.weight * losses).mean(), (Seen(0, output, batch),))
 
     def distance(self, feature: Tensor, teacher: Tensor) -> Tensor:
@@ -92,8 +91,11 @@ class BeYourOwnTeacher(Method):
             squares = squares * ((feature > 0) | (teacher > 0))
         return squares.sum(1)
 
-    def predict(self, nets: Sequence[nn.Module], inputs: Tensor) -> Tensor:
-        output: Output = nets[0](inputs)
-        if self.predict_with == "main":
-            return output.logits
-        return torch.stack([output.logits, *output.aux]).mean(0)
+    @property
+    def prediction(self) -> str:  # type: ignore[override]  # a constant of methods, an option here
+        return self.predict
+
+    def predictions(self, outputs: Sequence[Output]) -> dict[str, Tensor]:
+        (output,) = outputs
+        ensemble = torch.stack([output.logits, *output.aux]).mean(0)
+        return {**super().predictions(outputs), "ensemble": ensemble.log_softmax(1)}

@@ -35,7 +35,7 @@ class RobustEarlyLearning(LossMethod):
     presets = (
         Preset("cifar10", {"decay": "l2"}, "authors' code; noise_rate is the rate of the experiment"),
         Preset("cifar100", {"decay": "l2"}, "authors' code; noise_rate is the rate of the experiment"),
-        Preset("unknown", {}, "a cautious noise rate"),
+        Preset("default", {}, "a cautious noise rate"),
     )
 
     def __init__(self, noise_rate: float = 0.4, decay: str = "l1", strength: float = 1e-5) -> None:

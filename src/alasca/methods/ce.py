@@ -17,7 +17,7 @@ class CrossEntropy(LossMethod):
     Differences from the authors' code: none.
     """
 
-    presets = (Preset("unknown", {}, "no options"),)
+    presets = (Preset("default", {}, "no options"),)
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
         return cross_entropy(logits, batch.labels)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Selection, Step
-from alasca.functional import cross_entropy, disagreement
+from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Problem, Seen, Selection, Step
+from alasca.functional import cross_entropy
 from alasca.functional.selection import masked_mean
-from alasca.stores import ForgetRate, Kept
+from alasca.policies import ForgetRate
 
 
 class CoTeaching(Method):
@@ -19,62 +18,52 @@ class CoTeaching(Method):
     Of each batch the share ``1 - forget rate`` is kept. All samples count for `warmup` epochs; then the forget rate
     rises over `ramp` epochs to the noise rate.
 
-    Paper: Han et al., "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels", NeurIPS 2018;
-    `plus`: Yu et al., "How does Disagreement Help Generalization against Label Corruption?", ICML 2019 (Co-teaching+).
+    Paper: Han et al., "Co-teaching: Robust Training of Deep Neural Networks with Extremely Noisy Labels", NeurIPS 2018.
 
     Args:
-        noise_rate: the final forget rate, from 0 to below 1; None: estimated when the warm-up ends, by the confident
-            joint.
+        noise_rate: the final forget rate, from 0 to below 1; None: estimated when the warm-up ends (after the first
+            epoch where there is none), by the confident joint.
         warmup: epochs with all samples.
         ramp: T_k, epochs in which the forget rate rises.
-        plus: from the end of the ramp on, choose among the samples on which the networks disagree, where there are any.
 
     Differences from the authors' code: it divides the mean loss by the number of kept samples once more, which plain
-    SGD does not forgive; Co-teaching+ feeds probabilities to a cross-entropy of logits, and drops the small-loss choice
-    where nothing disagrees; there it has a first epoch of its own (20 on CIFAR-10). Warm-up is Ko et al.'s (2022); the
-    paper has none. The prediction is the mean over both networks, whose accuracies the authors report one by one.
+    SGD does not forgive. The warm-up is ours, for the estimate: in the paper, and in Ko et al. (2022), whose "30" is
+    T_k, the forget rate rises from epoch 0. The prediction is the mean over both networks, whose accuracies the authors
+    report one by one.
     """
 
     networks = 2
     epoch_options = ("warmup", "ramp")
     presets = (
-        Preset("cifar10", {"warmup": 30, "ramp": 10}, "Ko et al. (2022), section D.1.2; Han et al. (2018), T_k"),
-        Preset("cifar100", {"warmup": 30, "ramp": 10}, "Ko et al. (2022), section D.1.2; Han et al. (2018), T_k"),
+        Preset("cifar10", {"warmup": 0, "ramp": 30}, "Ko et al. (2022), section D.1.2; noise_rate is the experiment's"),
+        Preset(
+            "cifar100", {"warmup": 0, "ramp": 30}, "Ko et al. (2022), section D.1.2; noise_rate is the experiment's"
+        ),
         Preset("paper", {"warmup": 0, "ramp": 10}, "Han et al. (2018), section 4; noise_rate is the experiment's"),
-        Preset("unknown", {}, "the CIFAR values, the noise rate estimated"),
+        Preset("default", {}, "T_k of Han et al. (2018), the noise rate estimated"),
     )
 
-    def __init__(self, noise_rate: float | None = None, warmup: int = 30, ramp: int = 10, plus: bool = False) -> None:
+    def __init__(self, noise_rate: float | None = None, warmup: int = 30, ramp: int = 10) -> None:
         super().__init__()
         self.forget = ForgetRate(noise_rate, warmup, ramp)
-        self.plus = plus
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
-        self.forget.to(problem.example.device)
-        self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        self.forget.begin(nets, problem)
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         self.forget.look(nets, probe, clock)
         return super().plan(nets, probe, clock)
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         outputs = [net(batch.views[0]) for net in nets]
         losses = [cross_entropy(output.logits, batch.labels) for output in outputs]
-        pool = self.pool(outputs[0].logits, outputs[1].logits, clock)
-        second, first = (self.forget.kept(loss, pool, clock) for loss in losses)
-        self.learned.put(batch.index, first, second)
+        everyone = torch.ones_like(losses[0], dtype=torch.bool)
+        second, first = (self.forget.kept(loss, everyone, clock) for loss in losses)
+        self.forget.learned.update(batch.index, first, second)
         loss = masked_mean(batch.weight * losses[0], first) + masked_mean(batch.weight * losses[1], second)
         seen = tuple(Seen(k, output, batch) for k, output in enumerate(outputs))
         return Step(loss, seen, log={"noise_rate": self.forget.rate})
 
     def selected(self) -> Selection:
-        return Selection(self.learned.value)
-
-    def pool(self, first: Tensor, second: Tensor, clock: Clock) -> Tensor:
-        """The samples to choose among."""
-        everyone = torch.ones(len(first), dtype=torch.bool, device=first.device)
-        if not self.plus or clock.epoch < self.forget.warmup + self.forget.ramp:
-            return everyone
-        differ = disagreement(first.detach(), second.detach())
-        return differ | ~differ.any()
+        return self.forget.selection()

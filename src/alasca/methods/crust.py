@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alasca.core import (
     Batch,
     Clock,
     Method,
     Mixed,
+    Net,
     Output,
     Phase,
     Preset,
@@ -22,11 +23,11 @@ from alasca.core import (
     Selection,
     Step,
     Stream,
+    unwrapped,
 )
-from alasca.core import network as unwrapped
 from alasca.functional import centrality, cross_entropy, facility_location
 from alasca.functional.targets import mixing_weight
-from alasca.heads import Network
+from alasca.surgery import OutputNet
 
 SELECTIONS = ("facility", "centrality")
 
@@ -59,7 +60,7 @@ class Crust(Method):
     presets = (
         Preset("cifar10", {"fraction": 0.5, "start": 5}, "Mirzasoleiman et al. (2020), section 5"),
         Preset("cifar100", {"fraction": 0.5, "start": 5}, "Ko et al. (2022)"),
-        Preset("unknown", {}, "the CIFAR-10 values"),
+        Preset("default", {}, "the CIFAR-10 values"),
     )
 
     def __init__(
@@ -81,12 +82,12 @@ class Crust(Method):
             raise ValueError(f"epsilon: {epsilon}, expected above 0 and below 1, or none")
         self.fraction, self.start, self.selection, self.epsilon, self.mix = fraction, start, selection, epsilon, mix
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         weight = torch.ones(problem.num_samples, device=problem.example.device)
         self.register_buffer("weight", weight)
         self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool))
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.start:
             return super().plan(nets, probe, clock)
         index, weight = self.coreset(nets[0], probe)
@@ -97,10 +98,10 @@ class Crust(Method):
             streams["partners"] = Stream(follows="coreset")
         return [Phase((0,), streams)]
 
-    def coreset(self, net: nn.Module, probe: Probe) -> tuple[Tensor, Tensor]:
+    def coreset(self, net: Net, probe: Probe) -> tuple[Tensor, Tensor]:
         """Medoids of every predicted class, and how many points lie nearest to each."""
         inner = unwrapped(net)
-        assert isinstance(inner, Network)
+        assert isinstance(inner, OutputNet)
         metric = gram_root(inner.classifier.weight.detach())
 
         def gradient(output: Output, batch: Batch) -> Tensor:
@@ -124,7 +125,10 @@ class Crust(Method):
             weight.append(sizes.float())
         return probe.index[torch.cat(index)], torch.cat(weight)
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def draws(self, phase: Phase, clock: Clock) -> dict[str, Tensor]:
+        return {"lam": mixing_weight(1.0, 0.1)} if "partners" in phase.streams else {}
+
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["coreset"] if "coreset" in batches else batches["all"]
         x = batch.views[0]
         if "partners" not in batches:
@@ -132,7 +136,7 @@ class Crust(Method):
             losses = batch.weight * cross_entropy(output.logits, batch.labels)
             return Step(losses.sum() / batch.weight.sum(), (Seen(0, output, batch),))
         rows = torch.arange(len(x), device=x.device)
-        lam = mixing_weight(1.0, 0.1).to(x.device)
+        lam = clock.draws["lam"]
         output = nets[0](torch.lerp(batches["partners"].views[0], x, lam.to(x.dtype)))
         losses = batch.weight * cross_entropy(output.logits, batch.labels)
         mixed = Mixed(0, output.aux, rows, rows + len(rows), lam.expand(len(rows)))

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Problem, Seen, Selection, Step
+from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Problem, Seen, Selection, Step
 from alasca.functional import cross_entropy, disagreement
 from alasca.stores import Kept
 
@@ -34,7 +33,7 @@ class Decoupling(Method):
     presets = (
         Preset("cifar10", {"warmup": 30}, "Ko et al. (2022), section D.1.2"),
         Preset("cifar100", {"warmup": 30}, "Ko et al. (2022), section D.1.2"),
-        Preset("unknown", {}, "Ko et al. (2022); floor: authors' code"),
+        Preset("default", {}, "Ko et al. (2022); floor: authors' code"),
     )
 
     def __init__(self, warmup: int = 30, floor: float = 0.1) -> None:
@@ -45,15 +44,15 @@ class Decoupling(Method):
             raise ValueError(f"floor: {floor}, expected above 0 and at most 1")
         self.warmup, self.floor = warmup, floor
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         outputs = [net(batch.views[0]) for net in nets]
         differ = disagreement(outputs[0].logits.detach(), outputs[1].logits.detach())
         chosen = differ if clock.epoch >= self.warmup else torch.ones_like(differ)
-        self.learned.put(batch.index, chosen, chosen)
+        self.learned.update(batch.index, chosen, chosen)
         count = chosen.sum().clamp(min=self.floor * len(chosen))
         losses = [cross_entropy(output.logits, batch.labels) for output in outputs]
         loss = (batch.weight * chosen * torch.stack(losses)).sum() / count

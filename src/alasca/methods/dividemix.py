@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from alasca.core import (
     Batch,
     Clock,
     Method,
     Mixed,
-    Output,
+    Net,
     Phase,
     Preset,
     Probe,
@@ -25,8 +25,8 @@ from alasca.core import (
 from alasca.functional import cross_entropy, soft_cross_entropy
 from alasca.functional.checks import check_above
 from alasca.functional.targets import from_uniform, mix, mixing_weight, one_hot, sharpen
-from alasca.heads import evaluated
-from alasca.stores import LossMixture
+from alasca.policies import LossMixture
+from alasca.surgery import evaluated
 
 
 class DivideMix(Method):
@@ -65,7 +65,7 @@ class DivideMix(Method):
         Preset("cifar100", {"lambda_u": 150.0, "warmup": 30}, "authors' README; sym 50% and 80%"),
         Preset("cifar100-sym90", {"lambda_u": 150.0, "warmup": 30, "threshold": 0.6, "average": 5}, "README and code"),
         Preset("clothing1m", {"lambda_u": 0.0, "alpha": 0.5, "warmup": 1, "penalty": True}, "authors' code"),
-        Preset("unknown", {}, "the CIFAR-10 values for 50% and 80%"),
+        Preset("default", {}, "the CIFAR-10 values for 50% and 80%"),
     )
 
     def __init__(
@@ -92,10 +92,10 @@ class DivideMix(Method):
         self.threshold, self.lambda_u, self.temperature, self.alpha = threshold, lambda_u, temperature, alpha
         self.warmup, self.ramp, self.penalty, self.average = warmup, ramp, penalty, average
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         self.mixture = LossMixture(problem.num_samples, len(nets), self.average).to(problem.example.device)
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.warmup:
             return [Phase((k,), {"all": Stream(draw=k)}) for k in (0, 1)]
         self.mixture.look(nets, probe, clock.epoch - self.warmup)
@@ -111,7 +111,10 @@ class DivideMix(Method):
             streams["noisy"] = Stream(index[~chosen], views=("weak", "weak"), draw=2 + k)
         return Phase((k,), streams)
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def draws(self, phase: Phase, clock: Clock) -> dict[str, Tensor]:
+        return {} if "all" in phase.streams else {"lam": mixing_weight(self.alpha, self.alpha, upper=True)}
+
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         (k,) = phase.train
         if "all" in batches:
             return self.warm(k, nets[k], batches["all"])
@@ -121,9 +124,9 @@ class DivideMix(Method):
         inputs = torch.cat([view for part in parts for view in part.views])
         places = torch.arange(sum(len(part.labels) for part in parts), device=inputs.device)
         rows = torch.cat([own for own in torch.split(places, [len(part.labels) for part in parts]) for _ in range(2)])
-        lam = mixing_weight(self.alpha, self.alpha, upper=True).to(inputs.device)
+        lam = clock.draws["lam"]
         order = torch.randperm(len(inputs), device=inputs.device)
-        output: Output = nets[k](mix(inputs, order, lam))
+        output = nets[k](mix(inputs, order, lam))
         wanted = mix(targets, order, lam)
         first = len(parts[0].views) * len(parts[0].labels)
         loss = soft_cross_entropy(output.logits[:first], wanted[:first]).mean()
@@ -132,7 +135,7 @@ class DivideMix(Method):
         loss = loss + from_uniform(output.logits.softmax(1))
         return Step(loss, seen, (Mixed(k, output.aux, rows, rows[order], lam.expand(len(rows))),))
 
-    def warm(self, k: int, net: nn.Module, batch: Batch) -> Step:
+    def warm(self, k: int, net: Net, batch: Batch) -> Step:
         """Cross-entropy, less the entropy of predictions where asked."""
         output = net(batch.views[0])
         loss = cross_entropy(output.logits, batch.labels).mean()
@@ -140,10 +143,10 @@ class DivideMix(Method):
             loss = loss - soft_cross_entropy(output.logits, output.logits.softmax(1)).mean()
         return Step(loss, (Seen(k, output, batch),))
 
-    def guess(self, k: int, nets: Sequence[nn.Module], parts: list[Batch]) -> tuple[Tensor, tuple[Seen, ...]]:
+    def guess(self, k: int, nets: Sequence[Net], parts: list[Batch]) -> tuple[Tensor, tuple[Seen, ...]]:
         """Targets of every row, view by view, and what network k saw of each sample's first view."""
         clean, size = parts[0], len(parts[0].labels)
-        output: Output = nets[k](torch.cat([view for part in parts for view in part.views]))
+        output = nets[k](torch.cat([view for part in parts for view in part.views]))
         p = output.logits.softmax(1)
         own = (p[:size] + p[size : 2 * size]) / 2
         target = torch.lerp(own, one_hot(clean.labels, own), clean.weight[:, None].to(p.dtype))

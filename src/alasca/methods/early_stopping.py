@@ -21,7 +21,7 @@ class EarlyStopping(LossMethod):
     """
 
     select = "noisy-val"
-    presets = (Preset("unknown", {}, "a tenth held out, as in Liu et al. (2020)"),)
+    presets = (Preset("default", {}, "a tenth held out, as in Liu et al. (2020)"),)
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
         return cross_entropy(logits, batch.labels)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from alasca.core import Batch, Clock, LossMethod, Preset, Problem
+from alasca.core import Batch, Clock, LossMethod, Net, Preset, Problem
 from alasca.functional import cross_entropy, elr_regularizer
 from alasca.stores import SampleStore
 
@@ -35,7 +35,7 @@ class EarlyLearningRegularization(LossMethod):
         Preset("cifar10-asymmetric", {"lam": 1.0, "beta": 0.9}, SOURCE),
         Preset("cifar100", {"lam": 7.0, "beta": 0.9}, SOURCE),
         Preset("clothing1m", {"lam": 3.0, "beta": 0.7}, SOURCE),
-        Preset("unknown", {}, "the CIFAR-10 and Clothing1M values"),
+        Preset("default", {}, "the CIFAR-10 and Clothing1M values"),
     )
 
     def __init__(self, lam: float = 3.0, beta: float = 0.7) -> None:
@@ -46,7 +46,7 @@ class EarlyLearningRegularization(LossMethod):
             raise ValueError(f"beta: {beta}, expected at least 0 and below 1")
         self.lam, self.beta = lam, beta
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         self.memory = SampleStore(problem.num_samples, problem.num_classes).to(problem.example.device)
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:

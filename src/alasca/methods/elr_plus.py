@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Mixed, Phase, Preset, Probe, Problem, Step, Stream, backbone
+from alasca.core import Batch, Clock, Method, Mixed, Net, Phase, Preset, Probe, Problem, Step, Stream, backbone
 from alasca.functional import elr_regularizer, soft_cross_entropy
 from alasca.functional.targets import mix, mixing_weight, one_hot
-from alasca.heads import EmaWeights
 from alasca.stores import SampleStore
+from alasca.surgery import EmaWeights
 
 SOURCE = "authors' configuration"
 
@@ -33,7 +33,7 @@ class EarlyLearningPlus(Method):
         reweight: multiply mixed targets by q, as for CIFAR-100.
 
     Differences from the authors' code: averaged networks start as copies, not as random initialisations of their own;
-    their BatchNorm statistics come from the target passes, as in the code; the prediction is the mean over both trained
+    they normalise by the batch that they see, as in the code; the prediction is the mean over both trained
     networks.
     """
 
@@ -44,7 +44,7 @@ class EarlyLearningPlus(Method):
         Preset("cifar10-asymmetric", {"lam": 1.0, "beta": 0.9}, SOURCE),
         Preset("cifar100", {"lam": 7.0, "beta": 0.9, "ramp_steps": 40000, "reweight": True}, SOURCE),
         Preset("clothing1m", {"lam": 3.0, "beta": 0.7, "decay": 0.9999}, SOURCE),
-        Preset("unknown", {}, "the CIFAR-10 values"),
+        Preset("default", {}, "the CIFAR-10 values"),
     )
 
     def __init__(
@@ -69,21 +69,24 @@ class EarlyLearningPlus(Method):
         self.lam, self.beta, self.alpha, self.decay = lam, beta, alpha, decay
         self.decay_steps, self.ramp_steps, self.reweight = decay_steps, ramp_steps, reweight
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         device = problem.example.device
         self.memories = nn.ModuleList(SampleStore(problem.num_samples, problem.num_classes) for _ in nets).to(device)
         self.averages = nn.ModuleList(EmaWeights(net) for net in nets)
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         return [Phase((k,), {"all": Stream(draw=k)}) for k in (0, 1)]
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def draws(self, phase: Phase, clock: Clock) -> dict[str, Tensor]:
+        return {"lam": mixing_weight(self.alpha, self.alpha, upper=True)}
+
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         (k,), batch = phase.train, batches["all"]
         x, memory, own, peer = batch.views[0], self.memories[k], self.averages[k], self.averages[1 - k]
         assert isinstance(memory, SampleStore)
         assert isinstance(own, EmaWeights)
         memory.update(batch.index, peer(x).softmax(1), self.beta)
-        lam = mixing_weight(self.alpha, self.alpha, upper=True).to(x.device)
+        lam = clock.draws["lam"]
         order = torch.randperm(len(x), device=x.device)
         output = nets[k](mix(x, order, lam))
         t = memory.read(batch.index)
@@ -98,7 +101,7 @@ class EarlyLearningPlus(Method):
         mixed = Mixed(k, output.aux, rows, order, lam.expand(len(x)))
         return Step((batch.weight * losses).mean(), mixed=(mixed,))
 
-    def on_updated(self, nets: Sequence[nn.Module], phase: Phase, clock: Clock) -> None:
+    def on_updated(self, nets: Sequence[Net], phase: Phase, clock: Clock) -> None:
         (k,) = phase.train
         average = self.averages[k]
         assert isinstance(average, EmaWeights)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from alasca.core import Batch, Clock, Method, Output, Phase, Preset, Probe, Problem, Seen, Selection, Step, Stream
+from alasca.core import Batch, Clock, Method, Net, Output, Phase, Preset, Probe, Problem, Seen, Selection, Step, Stream
 from alasca.functional import cross_entropy, two_component_posterior
 from alasca.functional.selection import alignment, class_directions, class_grams
+from alasca.surgery import feature_of
 
 
 class Fine(Method):
@@ -36,7 +37,7 @@ class Fine(Method):
         Preset("cifar10", {"warmup": 40, "every": 10}, "Kim et al. (2021) and authors' code"),
         Preset("cifar100", {"warmup": 40, "every": 10}, "Kim et al. (2021) and authors' code"),
         Preset("clothing1m", {"warmup": 1, "every": 1}, "authors' code"),
-        Preset("unknown", {}, "the CIFAR values"),
+        Preset("default", {}, "the CIFAR values"),
     )
 
     def __init__(self, threshold: float = 0.5, warmup: int = 40, every: int = 10, squared: bool = False) -> None:
@@ -47,13 +48,13 @@ class Fine(Method):
             raise ValueError(f"warmup, every: {warmup}, {every}, expected at least 0 and at least 1")
         self.threshold, self.warmup, self.every, self.squared = threshold, warmup, every, squared
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         device = problem.example.device
         self.register_buffer("kept", torch.ones(problem.num_samples, dtype=torch.bool, device=device))
         self.register_buffer("clean", torch.ones(problem.num_samples, device=device))
         self.num_classes = problem.num_classes
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         since = clock.epoch - self.warmup
         if since >= 0 and since % self.every == 0:
             self.look(nets[0], probe)
@@ -61,7 +62,7 @@ class Fine(Method):
             return super().plan(nets, probe, clock)
         return [Phase((0,), {"all": Stream(probe.index[self.get_buffer("kept")[probe.index]])})]
 
-    def look(self, net: nn.Module, probe: Probe) -> None:
+    def look(self, net: Net, probe: Probe) -> None:
         """Choose anew."""
         kept, classes = self.get_buffer("kept"), self.num_classes
 
@@ -77,7 +78,7 @@ class Fine(Method):
             self.get_buffer("clean")[probe.index[own]] = clean.float()
             kept[probe.index[own]] = better | ~better.any()
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         output = nets[0](batch.views[0])
         loss = (batch.weight * cross_entropy(output.logits, batch.labels)).mean()
@@ -85,10 +86,3 @@ class Fine(Method):
 
     def selected(self) -> Selection:
         return Selection(self.get_buffer("kept")[:, None], self.get_buffer("clean")[:, None])
-
-
-def feature_of(output: Output) -> Tensor:
-    """What the classifier layer reads."""
-    if output.feature is None:
-        raise ValueError("the network has no linear layer whose output is the logits; name it with feature_at=")
-    return output.feature

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Seen, Step, Stream
+from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Seen, Step, Stream
 from alasca.functional import jensen_shannon
 
 SOURCE = "Englesson and Azizpour (2021), appendix"
@@ -42,7 +41,7 @@ class JensenShannon(Method):
         Preset("cifar100-sym80", {"label_weight": 0.1}, SOURCE),
         Preset("cifar100-asym40", {"label_weight": 0.1}, SOURCE),
         Preset("webvision", {"label_weight": 0.1, "scaled": False}, SOURCE),
-        Preset("unknown", {}, "the value of CIFAR with 20% noise; names no rate"),
+        Preset("default", {}, "the value of CIFAR with 20% noise; names no rate"),
     )
 
     def __init__(
@@ -58,10 +57,10 @@ class JensenShannon(Method):
         self.weights = (label_weight, *[(1 - label_weight) / num_views] * num_views)
         self.view, self.scaled = view, scaled
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         return [Phase((0,), {"all": Stream(views=(self.view,) * (len(self.weights) - 1))})]
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         output = nets[0](torch.cat(batch.views))
         views = output.logits.chunk(len(batch.views))

@@ -14,6 +14,7 @@ from alasca.core import (
     Clock,
     InputError,
     Method,
+    Net,
     Output,
     Phase,
     Preset,
@@ -22,12 +23,12 @@ from alasca.core import (
     Seen,
     Stage,
     Step,
-    network,
+    unwrapped,
 )
 from alasca.distributed import world
 from alasca.functional import cross_entropy
 from alasca.functional.gradients import class_strengths, jacobian_norm
-from alasca.heads import Network, hidden_gradients, opened
+from alasca.surgery import OutputNet, hidden_gradients, opened
 
 
 class HeteroskedasticRegularization(Method):
@@ -52,7 +53,7 @@ class HeteroskedasticRegularization(Method):
     presets = (
         Preset("cifar10", {"weight": 10.0, "norm": "sum", "batch_scaled": True}, "authors' README"),
         Preset("cifar100", {"weight": 10.0, "norm": "sum", "batch_scaled": True}, "authors' README"),
-        Preset("unknown", {}, "the authors' weight of 10 at a batch of 128, for gradients that are not scaled"),
+        Preset("default", {}, "the authors' weight of 10 at a batch of 128, for gradients that are not scaled"),
     )
 
     def __init__(
@@ -69,7 +70,7 @@ class HeteroskedasticRegularization(Method):
         return [Stage(epochs, part=0.5), Stage(epochs, fresh=True)]
 
     def attach(self, net: nn.Module, problem: Problem) -> nn.Module:
-        assert isinstance(net, Network)
+        assert isinstance(net, OutputNet)
         layers = [name for name, module in net.backbone.named_modules() if isinstance(module, _BatchNorm)]
         names = [self.at] if isinstance(self.at, str) else (layers[1:] or layers) if self.at is None else self.at
         if not names:
@@ -82,11 +83,11 @@ class HeteroskedasticRegularization(Method):
             raise ValueError(f"at: no second derivative through {', '.join(names)} ({error})") from error
         return net.train()
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         if "tau" not in dict(self.named_buffers()):  # else end_stage has set it
             self.register_buffer("tau", torch.ones(problem.num_classes, device=problem.example.device))
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         if clock.stage == 0 or self.weight == 0:
             output = nets[0](batch.views[0])
@@ -97,10 +98,10 @@ class HeteroskedasticRegularization(Method):
         loss = (batch.weight * losses).mean() + self.weight * penalty
         return Step(loss, (Seen(0, output, batch),), log={"jacobian": norms.detach().mean()})
 
-    def jacobian(self, outer: nn.Module, inputs: Tensor, labels: Tensor) -> tuple[Output, Tensor, Tensor]:
+    def jacobian(self, outer: Net, inputs: Tensor, labels: Tensor) -> tuple[Output, Tensor, Tensor]:
         """A forward's output, its losses ``[B]`` and its Jacobian norms R ``[B]``."""
-        net = network(outer)
-        assert isinstance(net, Network)
+        net = unwrapped(outer)
+        assert isinstance(net, OutputNet)
         with opened(net.taps) as edges, sdpa_kernel(SDPBackend.MATH):  # the other kernels have no second derivative
             output = outer(inputs)
         losses = cross_entropy(output.logits, labels)
@@ -111,7 +112,7 @@ class HeteroskedasticRegularization(Method):
             norms = norms / (len(losses) * world()[1])
         return output, losses, norms
 
-    def end_stage(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> None:
+    def end_stage(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> None:
         if probe.rest is None:
             return
         wrong = probe.rest(nets[0], lambda output, batch: (output.logits.argmax(1) != batch.labels).float())

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
 
-from alasca.core import Batch, Clock, Method, Phase, Preset, Probe, Problem, Seen, Selection, Step
+from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Problem, Seen, Selection, Step
 from alasca.functional import jocor
 from alasca.functional.checks import check_unit
 from alasca.functional.selection import masked_mean
-from alasca.stores import ForgetRate, Kept
+from alasca.policies import ForgetRate
 
 SOURCE = "Wei et al. (2020), section 4; noise_rate is the experiment's"
 
@@ -41,7 +40,7 @@ class JoCoR(Method):
         Preset("cifar10-sym80", {"co_lambda": 0.65, "warmup": 0}, SOURCE),
         Preset("cifar100", {"co_lambda": 0.85, "warmup": 0}, "authors' README; noise_rate is the experiment's"),
         Preset(
-            "unknown", {}, "authors' code; a large l leaves little of the loss, which Adam forgives and SGD does not"
+            "default", {}, "authors' code; a large l leaves little of the loss, which Adam forgives and SGD does not"
         ),
     )
 
@@ -53,22 +52,21 @@ class JoCoR(Method):
         self.co_lambda = co_lambda
         self.forget = ForgetRate(noise_rate, warmup, ramp)
 
-    def begin(self, nets: Sequence[nn.Module], problem: Problem) -> None:
-        self.forget.to(problem.example.device)
-        self.learned = Kept(problem.num_samples, len(nets)).to(problem.example.device)
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        self.forget.begin(nets, problem)
 
-    def plan(self, nets: Sequence[nn.Module], probe: Probe, clock: Clock) -> list[Phase]:
+    def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         self.forget.look(nets, probe, clock)
         return super().plan(nets, probe, clock)
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         first, second = (net(batch.views[0]) for net in nets)
         losses = jocor(first.logits, second.logits, batch.labels, self.co_lambda)
         kept = self.forget.kept(losses, torch.ones_like(losses, dtype=torch.bool), clock)
-        self.learned.put(batch.index, kept, kept)
+        self.forget.learned.update(batch.index, kept, kept)
         loss = masked_mean(batch.weight * losses, kept)
         return Step(loss, (Seen(0, first, batch), Seen(1, second, batch)), log={"noise_rate": self.forget.rate})
 
     def selected(self) -> Selection:
-        return Selection(self.learned.value)
+        return self.forget.selection()

@@ -28,7 +28,7 @@ class LabelSmoothing(LossMethod):
     presets = (
         Preset("cifar10", {"alpha": 0.5}, "Ko et al. (2022), table 7"),
         Preset("cifar100", {"alpha": 0.5}, "Ko et al. (2022), table 7"),
-        Preset("unknown", {}, "the CIFAR value"),
+        Preset("default", {}, "the CIFAR value"),
     )
 
     def __init__(self, alpha: float = 0.5, off_target: str = "uniform") -> None:

@@ -22,7 +22,7 @@ class MeanAbsoluteError(LossMethod):
     Differences from the authors' code: none known.
     """
 
-    presets = (Preset("unknown", {}, "the paper's loss has no option"),)
+    presets = (Preset("default", {}, "the paper's loss has no option"),)
 
     def __init__(self, scale: float = 2.0) -> None:
         super().__init__()

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import nn
+from torch import Tensor
 
-from alasca.core import Batch, Clock, Method, Mixed, Phase, Preset, Step
+from alasca.core import Batch, Clock, Method, Mixed, Net, Phase, Preset, Step
 from alasca.functional import cross_entropy
 from alasca.functional.targets import mix, mixing_weight
 
@@ -29,7 +29,7 @@ class Mixup(Method):
     presets = (
         Preset("cifar10", {"alpha": 1.0}, "authors' code; the ALASCA paper does not state its alpha"),
         Preset("cifar100", {"alpha": 1.0}, "authors' code; the ALASCA paper does not state its alpha"),
-        Preset("unknown", {}, "authors' code"),
+        Preset("default", {}, "authors' code"),
     )
 
     def __init__(self, alpha: float = 1.0) -> None:
@@ -38,10 +38,13 @@ class Mixup(Method):
             raise ValueError(f"alpha: {alpha}, expected at least 0.01 (below, its draws underflow)")
         self.alpha = alpha
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def draws(self, phase: Phase, clock: Clock) -> dict[str, Tensor]:
+        return {"lam": mixing_weight(self.alpha, self.alpha)}
+
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         x, y, weight = batch.views[0], batch.labels, batch.weight
-        lam = mixing_weight(self.alpha, self.alpha).to(x.device)
+        lam = clock.draws["lam"]
         order = torch.randperm(len(y), device=x.device)
         output = nets[0](mix(x, order, lam))
         first = weight * cross_entropy(output.logits, y)

@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Clock, Method, Output, Phase, Preset, Problem, Seen, Step
+from alasca.core import Batch, Clock, Method, Net, Output, Phase, Preset, Problem, Seen, Step
+from alasca.distributed import broadcast_buffers
 from alasca.functional import cross_entropy, distillation
 from alasca.functional.checks import check_above
-from alasca.heads import Network, pool
+from alasca.surgery import OutputNet
 
 
 class Gate(nn.Module):
-    """How much each branch counts: ``softmax(ReLU(BN(FC(pool(trunk)))))``, ``[B, m]``."""
+    """How much each branch counts: ``softmax(ReLU(BN(FC(pooled trunk))))``, ``[B, m]``."""
 
     def __init__(self, width: int, branches: int, seed: int) -> None:
         super().__init__()
@@ -23,10 +24,9 @@ class Gate(nn.Module):
             torch.default_generator.manual_seed(seed)
             self.layers = nn.Sequential(nn.Linear(width, branches), nn.BatchNorm1d(branches), nn.ReLU())
 
-    def forward(self, feature: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The gates, twice."""
-        gates = self.layers(pool(feature, padding)).float().softmax(1)
-        return gates, gates
+    def forward(self, feature: Tensor) -> Tensor:
+        """From ``[B, D]``."""
+        return self.layers(feature).softmax(1)  # type: ignore[no-any-return]  # a Sequential's result has no type
 
 
 class OnTheFlyNativeEnsemble(Method):
@@ -53,7 +53,7 @@ class OnTheFlyNativeEnsemble(Method):
     presets = (
         Preset("cifar10", {"ramp": 80}, "authors' code"),
         Preset("cifar100", {"ramp": 80}, "authors' code"),
-        Preset("unknown", {}, "Lan et al. (2018), section 3"),
+        Preset("default", {}, "Lan et al. (2018), section 3"),
     )
 
     def __init__(
@@ -69,33 +69,31 @@ class OnTheFlyNativeEnsemble(Method):
             raise ValueError(f"ramp: {ramp}, expected at least 0")
         if predict not in ("main", "ensemble"):
             raise ValueError(f"predict: {predict!r}, expected one of main, ensemble")
-        self.branches, self.temperature, self.ramp, self.predict_with, self.at = (
-            branches,
-            temperature,
-            ramp,
-            predict,
-            at,
-        )
+        self.branches, self.temperature, self.ramp, self.predict, self.at = branches, temperature, ramp, predict, at
 
     def attach(self, net: nn.Module, problem: Problem) -> nn.Module:
-        assert isinstance(net, Network)
+        assert isinstance(net, OutputNet)
         visit = net.replicate(self.at, self.branches - 1, problem.example, problem.seed)
-        width = visit.shape[0] if len(visit.shape) == 3 else visit.shape[-1]
-        net.hang(visit, Gate(width, self.branches, problem.seed))
-        net.heads_in_eval = self.predict_with == "ensemble"
+        net.show(visit)
+        self.width = visit.shape[0] if len(visit.shape) == 3 else visit.shape[-1]
         return net
 
-    def step(self, nets: Sequence[nn.Module], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        self.gate = Gate(self.width, self.branches, problem.seed).to(problem.example.device)
+
+    def step(self, nets: Sequence[Net], batches: Mapping[str, Batch], phase: Phase, clock: Clock) -> Step:
         batch = batches["all"]
         output = nets[0](batch.views[0])
-        *others, gates = output.aux
-        logits = torch.stack([output.logits, *others])
-        ensemble = self.ensemble(logits, gates)
+        logits = torch.stack([output.logits, *output.aux])
+        ensemble = self.ensemble(logits, self.gate(output.shown[0]))
         losses = cross_entropy(ensemble, batch.labels)
         factor = self.weight(clock) * self.temperature**2
         for own in logits:
             losses = losses + cross_entropy(own, batch.labels) + factor * distillation(own, ensemble, self.temperature)
         return Step((batch.weight * losses).mean(), (Seen(0, output, batch),))
+
+    def on_updated(self, nets: Sequence[Net], phase: Phase, clock: Clock) -> None:
+        broadcast_buffers([self.gate])  # each process has seen samples of its own
 
     def ensemble(self, logits: Tensor, gates: Tensor) -> Tensor:
         """``z_e = sum_b g_b z_b`` from ``[m, B, K]`` and ``[B, m]``."""
@@ -105,9 +103,11 @@ class OnTheFlyNativeEnsemble(Method):
         """w at an epoch."""
         return math.exp(-5 * (1 - min(clock.epoch / self.ramp, 1.0)) ** 2) if self.ramp else 1.0
 
-    def predict(self, nets: Sequence[nn.Module], inputs: Tensor) -> Tensor:
-        output: Output = nets[0](inputs)
-        if self.predict_with == "main":
-            return output.logits
-        *others, gates = output.aux
-        return self.ensemble(torch.stack([output.logits, *others]), gates)
+    @property
+    def prediction(self) -> str:  # type: ignore[override]  # a constant of methods, an option here
+        return self.predict
+
+    def predictions(self, outputs: Sequence[Output]) -> dict[str, Tensor]:
+        (output,) = outputs
+        ensemble = self.ensemble(torch.stack([output.logits, *output.aux]), self.gate(output.shown[0]))
+        return {**super().predictions(outputs), "ensemble": ensemble.log_softmax(1)}

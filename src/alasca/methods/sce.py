@@ -28,7 +28,7 @@ class SymmetricCrossEntropy(LossMethod):
     presets = (
         Preset("cifar10", {"alpha": 0.1, "beta": 1.0}, "Wang et al. (2019), section 4.3"),
         Preset("cifar100", {"alpha": 6.0, "beta": 0.1}, "Wang et al. (2019), section 4.3"),
-        Preset("unknown", {}, "the CIFAR-10 values"),
+        Preset("default", {}, "the CIFAR-10 values"),
     )
 
     def __init__(self, alpha: float = 0.1, beta: float = 1.0, log_zero: float = LOG_ZERO) -> None:

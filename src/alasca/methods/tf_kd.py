@@ -20,33 +20,20 @@ class TeacherFreeDistillation(LossMethod):
         alpha: weight of the distillation, 0 to 1.
         a: the teacher's probability of the label, above 0 and below 1.
         temperature: T, above 0.
-        legacy: the authors' code instead of the formula.
-        multiplier: of `legacy`.
 
-    Differences from the authors' code: it divides *probabilities* by T, so that its teacher is nearly uniform, leaves
-    the student at T = 1, averages over classes and multiplies by 100: ``legacy=True``. Both sides are tempered here.
+    Differences from the authors' code: both sides are tempered here, as in the paper's formula; the code divides
+    *probabilities* by T, which is the method `tf_kd_code`.
     """
 
-    presets = (
-        Preset("cifar100", {"legacy": True, "multiplier": 100.0}, "authors' configuration, ResNet-18"),
-        Preset("unknown", {}, "Yuan et al. (2020), section 4"),
-    )
+    presets = (Preset("default", {}, "Yuan et al. (2020), section 4"),)
 
-    def __init__(
-        self,
-        alpha: float = 0.1,
-        a: float = 0.99,
-        temperature: float = 20.0,
-        legacy: bool = False,
-        multiplier: float = 100.0,
-    ) -> None:
+    def __init__(self, alpha: float = 0.1, a: float = 0.99, temperature: float = 20.0) -> None:
         super().__init__()
         check_unit("alpha", alpha)
         if not 0 < a < 1:
             raise ValueError(f"a: {a}, expected above 0 and below 1")
         check_above("temperature", temperature, 0.0)
-        check_above("multiplier", multiplier, 0.0)
-        self.options = (alpha, a, temperature, legacy, multiplier)
+        self.alpha, self.a, self.temperature = alpha, a, temperature
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
-        return tf_kd(logits, batch.labels, *self.options)
+        return tf_kd(logits, batch.labels, self.alpha, self.a, self.temperature)

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alasca.core import InputError
+from alasca.errors import InputError
 from alasca.networks.text import Tokens
 
 EXTRAS = {"timm": "timm", "torchvision": "timm", "transformers": "hf"}

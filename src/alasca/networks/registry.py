@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import os
@@ -12,12 +11,13 @@ from typing import NamedTuple
 
 from torch import nn
 
-from alasca.core import InputError
+from alasca.errors import InputError
 from alasca.networks.libraries import hf_network, hf_tokenizer, timm_network, torchvision_network
 from alasca.networks.resnet import preact_resnet18, resnet18, resnet18_narrow, resnet32, resnet34, wrn28_4
 from alasca.networks.small import Perceptron, SmallResNet
 from alasca.networks.text import TextTransformer, Tokens
 from alasca.networks.vgg import vgg19, vgg19_bn
+from alasca.values import nearest
 
 
 class Wanted(NamedTuple):
@@ -89,7 +89,7 @@ def create_network(
         InputError: no such network, or one for other inputs.
     """
     want = Wanted(shape, num_classes, tokens, pretrained)
-    name = READS[want.kind] if name == "auto" else name
+    name = named_network(name, want.kind)
     library, colon, rest = name.partition(":")
     if colon and library not in LIBRARIES:
         return own_network(name, want)
@@ -98,17 +98,18 @@ def create_network(
         check_kind(name, reads, want)
         return make(rest, want)
     if name not in NETWORKS:
-        near = difflib.get_close_matches(name, NETWORKS, 1)
-        hint = (
-            f"did you mean {near[0]!r}, or another library's, such as timm:{name}?"
-            if near
-            else f"expected one of {', '.join([*NETWORKS, *OTHERS])}"
-        )
+        hint = nearest(name, NETWORKS, f"expected one of {', '.join([*NETWORKS, *OTHERS])}")
+        hint = hint.replace("?", f", or another library's, such as timm:{name}?") if hint.endswith("?") else hint
         raise InputError(f"network: {name!r} is unknown; {hint}")
     if pretrained:
         raise InputError(f"pretrained: there are no published weights of {name}; try e.g. --network timm:resnet50")
     check_kind(name, next((kind for kind, known in READS.items() if known == name), "pictures"), want)
     return NETWORKS[name](shape[0], num_classes, *([] if tokens is None else [tokens]))
+
+
+def named_network(name: str, kind: str) -> str:
+    """What ``auto`` means for ``"pictures"``, ``"rows of numbers"`` (or ``"numbers"``) and ``"texts"``."""
+    return READS["rows of numbers" if kind == "numbers" else kind] if name == "auto" else name
 
 
 def check_kind(name: str, reads: str, want: Wanted) -> None:
@@ -128,13 +129,15 @@ def text_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens] | Non
 def own_network(name: str, want: Wanted) -> nn.Module:
     """The module that a user's ``package.module:name`` returns; the current folder is searched too."""
     module_name, _, attribute = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    before = list(sys.path)
+    sys.path.append(os.getcwd())
     try:
         make = getattr(importlib.import_module(module_name), attribute)
     except Exception as error:  # whatever a module of the user's does when it is imported
         why = f"{type(error).__name__}: {' '.join(str(error).split())}"
         raise InputError(f"network: {name!r} can't be imported ({why}); expected package.module:name") from error
+    finally:
+        sys.path[:] = before
     takes = inspect.signature(make).parameters
     offered = {"shape": want.shape, "tokens": want.tokens, "pretrained": want.pretrained}
     made = make(num_classes=want.num_classes, **{key: value for key, value in offered.items() if key in takes})

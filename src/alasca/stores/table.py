@@ -7,7 +7,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -40,7 +40,23 @@ def mean_by_index(index: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
     return ordered, sums[:, :-1] / sums[:, -1:]
 
 
-class SampleStore(nn.Module):
+class Table(nn.Module):
+    """One row a sample, by index: what every per-sample table offers, however and wherever its rows are kept.
+
+    `update` takes the rows of this process's batch and gathers those of the others; `read` gives rows back; the rows
+    are buffers, and so part of ``state_dict``.
+    """
+
+    def update(self, index: Tensor, *rows: Any, **options: Any) -> None:
+        """Take in what a step saw of the samples at `index` ``[B]``."""
+        raise NotImplementedError(f"{type(self).__name__} defines no update()")
+
+    def read(self, index: Tensor) -> Any:
+        """What is known of the samples at `index` ``[B]``."""
+        raise NotImplementedError(f"{type(self).__name__} defines no read()")
+
+
+class SampleStore(Table):
     """A moving average of one row a sample: ``z[n] <- w z[n] + (1 - w) row``, from zero.
 
     Args:

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import Method
-from alasca.data.samples import Samples
-from alasca.engine import Data, Progress, Trainer, Training
+from alasca.data import Samples, Split, Transform
+from alasca.engine import Job, Trainer
+from alasca.recipe import Place, Recipe
 
-CLASSES, SAMPLES, BATCH = 4, 64, 16
+CLASSES, SAMPLES, HELD, BATCH = 4, 64, 16, 16
 
 
 class LawNet(nn.Module):
@@ -33,35 +34,47 @@ class LawNet(nn.Module):
         return logits
 
 
-def planted(noise: int = 0) -> Data:
-    """64 pictures of 4 classes that differ by a bright quarter; the first `noise` labels are wrong."""
+def planted(noise: int = 0, held: int = 0) -> Split:
+    """64 pictures of 4 classes that differ by a bright quarter, and their true labels; the first `noise` are wrong.
+
+    Args:
+        noise: wrong labels.
+        held: how many further pictures are held out.
+    """
     draw = torch.Generator().manual_seed(0)
-    true = torch.arange(SAMPLES) % CLASSES
+    true = torch.arange(SAMPLES + held) % CLASSES
     pictures = torch.randint(0, 120, (SAMPLES, 3, 8, 8), generator=draw)
+    pictures = torch.cat([pictures, torch.randint(0, 120, (held, 3, 8, 8), generator=draw)])
     for k, label in enumerate(true.tolist()):
         top, left = 4 * (label // 2), 4 * (label % 2)
         pictures[k, :, top : top + 4, left : left + 4] += 100
     given = true.clone()
     given[:noise] = (given[:noise] + 1) % CLASSES
-    train = Samples(pictures.to(torch.uint8), given, shift=1).with_statistics()
-    return Data(train, CLASSES, replace(train, labels=true), replace(train, labels=true), true)
+    everything = torch.arange(SAMPLES + held)
+    samples = Samples(pictures.to(torch.uint8), given, Transform("pictures", shift=1)).fitted(everything[:SAMPLES])
+    test = replace(samples.take(everything[:SAMPLES]), labels=true[:SAMPLES])
+    ids = tuple(map(str, everything.tolist()))
+    return Split(samples, CLASSES, everything[:SAMPLES], everything[SAMPLES:] if held else None, test, true, ids=ids)
 
 
-def settings(epochs: int, **changes: Any) -> Training:
-    """Small settings for the laws, on the CPU."""
-    return Training(epochs=epochs, batch_size=BATCH, lr=0.1, device="cpu", checkpoint_seconds=1e9, **changes)
+def settings(epochs: int, **changes: Any) -> Recipe:
+    """A small recipe for the laws."""
+    return Recipe(**{"epochs": epochs, "batch_size": BATCH, "lr": 0.1, **changes})
 
 
-def trainer(method: Method, data: Data, training: Training, **changes: Any) -> Trainer:
-    """A trainer over `LawNet`."""
-    parts: dict[str, Any] = {"run": None, "progress": Progress(), "title": "", "stop_after": None, "net": LawNet}
-    parts |= changes
-    make = parts.pop("net")
-    return Trainer(method, make, data, training, **parts)
+def job(method: Method, split: Split, recipe: Recipe, net: Callable[[], nn.Module] = LawNet, **place: Any) -> Job:
+    """What a run over `LawNet` is made of, on the CPU."""
+    return Job(method, net, split, recipe, Place(**{"device": "cpu", "checkpoint_seconds": 1e9, **place}))
 
 
-def trained(method: Method, data: Data, training: Training, **changes: Any) -> Trainer:
+def trainer(method: Method, split: Split, recipe: Recipe, **changes: Any) -> Trainer:
+    """A trainer over `LawNet`; `net` makes another network, and what `Trainer` takes may be given too."""
+    parts = {name: changes.pop(name) for name in ("run", "progress", "stop_after") if name in changes}
+    return Trainer(job(method, split, recipe, **changes), **parts)
+
+
+def trained(method: Method, split: Split, recipe: Recipe, **changes: Any) -> Trainer:
     """The same after `fit`."""
-    made = trainer(method, data, training, **changes)
+    made = trainer(method, split, recipe, **changes)
     made.fit(resume=False)
     return made

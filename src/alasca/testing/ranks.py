@@ -17,15 +17,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alasca.core import Clock, backbone, network
+from alasca.core import Clock, backbone, unwrapped
 from alasca.data.loader import Loader
 from alasca.distributed import gather_rows, join, leave, world
 from alasca.engine import Progress, Stopped, Trainer
-from alasca.methods import create_method, list_methods, method_class, short_run
-from alasca.methods.alasca import Alasca
+from alasca.methods import create_method, list_methods, method_class, short_run, wrap
 from alasca.runs import RunFolder
 from alasca.testing.laws import Make, everything, require_same
-from alasca.testing.planted import BATCH, SAMPLES, LawNet, planted, settings, trained, trainer
+from alasca.testing.planted import BATCH, HELD, SAMPLES, LawNet, planted, settings, trained, trainer
 
 
 def registered(epochs: int = 0) -> dict[str, Make]:
@@ -37,7 +36,7 @@ def registered(epochs: int = 0) -> dict[str, Make]:
         make = functools.partial(create_method, name, **options)
         found[name] = make
         if not cls.owns_branches:
-            found[f"{name} + ALASCA"] = lambda make=make: Alasca(make(), warmup=1)  # type: ignore[misc]  # bound per name
+            found[f"{name} + ALASCA"] = lambda make=make: wrap(make(), warmup=1)  # type: ignore[misc]  # bound per name
     return found
 
 
@@ -52,13 +51,13 @@ class Digests(Progress):
         """Note the fingerprint."""
         assert self.owner is not None
         state = hashlib.sha256()
-        tensors = dict(self.owner.method.state_dict())
+        tensors = dict(self.owner.job.method.state_dict())
         for k, phase in enumerate(self.owner.state.phases or []):
             for name, stream in phase.streams.items():
                 if stream.index is not None:
                     tensors[f"plan/{k}/{name}"] = stream.index
-        for net in self.owner.nets:
-            tensors |= {f"parameter/{name}": value for name, value in network(net).named_parameters()}
+        for net in self.owner.bench.nets:
+            tensors |= {f"parameter/{name}": value for name, value in unwrapped(net).named_parameters()}
         for name in sorted(tensors):
             state.update(name.encode() + tensors[name].detach().cpu().contiguous().numpy().tobytes())
         self.found.append(state.hexdigest())
@@ -94,14 +93,14 @@ def law_7_ranks_agree() -> None:
     for result in (first, second):
         assert result["probed"] == list(range(SAMPLES)), "the probe lost samples"
         assert result["reduced"] == sum(range(SAMPLES)), "the probe's sum lost samples"
-    alone = parameters_of(trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False)))
+    alone = parameters_of(trained(create_method("ce"), planted(8, HELD), settings(3), net=lambda: LawNet(False)))
     for name, value in alone.items():
         torch.testing.assert_close(torch.tensor(first["ce"][name]), value, rtol=1e-5, atol=1e-5)
 
 
 def parameters_of(made: Trainer) -> dict[str, Tensor]:
     """Parameters of the first network."""
-    return {name: value.detach() for name, value in backbone(made.nets[0]).named_parameters()}
+    return {name: value.detach() for name, value in backbone(made.bench.nets[0]).named_parameters()}
 
 
 def worker(folder: Path) -> None:
@@ -112,14 +111,14 @@ def worker(folder: Path) -> None:
     drawn: dict[str, Make] = {"a plan that draws": lambda: create_method("crust", start=1, epsilon=0.5)}
     for name, make in {**registered(), **drawn}.items():
         digests = Digests()
-        digests.owner = trainer(make(), planted(8), settings(3), progress=digests)
+        digests.owner = trainer(make(), planted(8, HELD), settings(3), progress=digests)
         digests.owner.fit(resume=False)
         found["digests"][name] = digests.found
     resume(folder)
-    ce = trained(create_method("ce"), planted(8), settings(3), net=lambda: LawNet(False))
+    ce = trained(create_method("ce"), planted(8, HELD), settings(3), net=lambda: LawNet(False))
     found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
-    found["probed"] = ce.probe(ce.nets[0], lambda output, batch: batch.index.double()).tolist()
-    found["reduced"] = float(ce.probe.reduce(ce.nets[0], lambda output, batch: batch.index.sum()))
+    found["probed"] = ce.bench.probe(ce.bench.nets[0], lambda output, batch: batch.index.double()).tolist()
+    found["reduced"] = float(ce.bench.probe.reduce(ce.bench.nets[0], lambda output, batch: batch.index.sum()))
     shares = rank_shares()
     assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
     (folder / f"{rank}.json").write_text(json.dumps(found))
@@ -130,7 +129,7 @@ def resume(folder: Path) -> None:
     """DivideMix reads the peer's BatchNorm statistics, which its phases must find alike in all processes."""
 
     def made(**options: Any) -> Trainer:
-        return trainer(create_method("dividemix", warmup=1), planted(24), settings(3), **options)
+        return trainer(create_method("dividemix", warmup=1), planted(24, HELD), settings(3), **options)
 
     whole = made()
     whole.fit(resume=False)
@@ -151,8 +150,8 @@ def resume(folder: Path) -> None:
 def rank_shares() -> list[int]:
     """Indices of one epoch over both processes."""
     data = planted()
-    loader = Loader(data.train, data.pool(0), BATCH, 0)
-    phase = create_method("ce").plan([], None, Clock(0, 0, 1, 0, 4))[0]  # type: ignore[arg-type]  # ce's plan probes nothing
+    loader = Loader(data.samples, data.pool(0), BATCH, 0)
+    phase = create_method("ce").plan([], None, Clock.at(0, 0, 1, 0, 4))[0]  # type: ignore[arg-type]  # ce's plan probes nothing
     return [int(k) for batches in loader.batches(phase, (0, 0, 0)) for k in gather_rows(batches["all"].index)]
 
 

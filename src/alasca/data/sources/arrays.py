@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.legacy import read_archive
 from alasca.data.rows import CHUNK, MappedRows
-from alasca.data.sources.base import Reading, Source, existing, in_range, positions
+from alasca.data.sources.base import existing, in_range, positions
+from alasca.data.task import Reading, Task
+from alasca.errors import InputError
 
 
-def digits(argument: str, reading: Reading) -> Source:
+def digits(argument: str, reading: Reading) -> Task:
     """Handwritten digits of scikit-learn: 1,797 pictures of 8x8, of which 1,347 train and 450 test."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -27,13 +28,13 @@ def digits(argument: str, reading: Reading) -> Source:
     ids = np.arange(len(pictures))
     train, test = train_test_split(ids, test_size=450, random_state=0, stratify=bunch.target)
     inputs, labels = torch.from_numpy(pictures), torch.from_numpy(bunch.target).long()
-    return Source(
+    return Task(
         inputs[train], labels[train], tuple(f"digits/{k}" for k in train), tuple("0123456789"),
         inputs[test], labels[test], shift=1,
     )  # fmt: skip
 
 
-def npz(argument: str, reading: Reading) -> Source:
+def npz(argument: str, reading: Reading) -> Task:
     """A NumPy archive with ``x_train, y_train`` (or ``x, y``) and, where known, ``x_test, y_test``, ``y_true``."""
     path = existing(argument, "npz:FILE")
     try:
@@ -61,7 +62,7 @@ def array_source(
     names: tuple[str, ...],
     inputs: Tensor | MappedRows,
     tests: Tensor | MappedRows | None,
-) -> Source:
+) -> Task:
     """A source of inputs that were checked, and the labels in `arrays`.
 
     Args:
@@ -76,7 +77,7 @@ def array_source(
         raise InputError(f"data: {path}: x_test is {list(tests.shape)}, but x{suffix} {list(inputs.shape)}")
     labels = as_labels(path, f"y{suffix}", arrays[f"y{suffix}"], len(inputs), names)
     pictures = inputs.dtype == torch.uint8
-    return Source(
+    return Task(
         inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), names, tests,
         None if tests is None else as_labels(path, "y_test", arrays["y_test"], len(tests), names),
         as_labels(path, "y_true", arrays["y_true"], len(inputs), names) if "y_true" in arrays else None,
@@ -150,7 +151,7 @@ def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tup
     return in_range(array, len(classes), f"{path}: {name}")
 
 
-def npy(argument: str, reading: Reading) -> Source:
+def npy(argument: str, reading: Reading) -> Task:
     """A folder with x.npy and y.npy (and x_test.npy, y_test.npy, y_true.npy), mapped into memory: any size"""
     root = Path(argument)
     if not argument or not root.is_dir():

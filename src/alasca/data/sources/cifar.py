@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.legacy import read_batch, read_file, read_labels
-from alasca.data.sources.base import Reading, Source, in_range
+from alasca.data.sources.base import in_range
+from alasca.data.task import Reading, Task
+from alasca.errors import InputError
 
 HOME = "https://www.cs.toronto.edu/~kriz/cifar.html"
 HUMAN_HOME = "http://www.noisylabels.com"
@@ -31,7 +32,7 @@ RECORDS = {name: {"train": 50_000, "test": 10_000}.get(name, 10_000) for name in
 """Pictures in each file of the official release."""
 
 
-def cifar10(argument: str, reading: Reading) -> Source:
+def cifar10(argument: str, reading: Reading) -> Task:
     """CIFAR-10: 50,000 pictures of 32x32 in 10 classes to train on, 10,000 to test"""
     no_argument(argument, "cifar10")
     root = data_dir(reading)
@@ -44,13 +45,13 @@ def cifar10(argument: str, reading: Reading) -> Source:
         labels.append(in_range(found, len(names), f"{folder / part}"))
     given = torch.cat(labels[:-1])
     maps = {"both": TEN_MAP, "one_way": {k: v for k, v in TEN_MAP.items() if k != 5}, "sequential": TEN_MAP}
-    return Source(
+    return Task(
         torch.cat(pictures[:-1]), given, tuple(f"cifar10/{k}" for k in range(len(given))), names, pictures[-1],
         labels[-1], shift=4, flip=True, maps=maps if len(names) == 10 else {},
     )  # fmt: skip
 
 
-def cifar100(argument: str, reading: Reading) -> Source:
+def cifar100(argument: str, reading: Reading) -> Task:
     """CIFAR-100: 50,000 pictures of 32x32 in 100 classes to train on, 10,000 to test"""
     no_argument(argument, "cifar100")
     folder, names = release(data_dir(reading), "cifar-100", "meta", ["train", "test"], "fine_label_names", reading)
@@ -58,26 +59,26 @@ def cifar100(argument: str, reading: Reading) -> Source:
     inputs, (coarse, fine) = batch(folder, "train", keys, reading)
     test_inputs, (_, test_fine) = batch(folder, "test", keys, reading)
     labels = in_range(fine, len(names), f"{folder / 'train'}")
-    return Source(
+    return Task(
         inputs, labels, tuple(f"cifar100/{k}" for k in range(len(labels))), names, test_inputs,
         in_range(test_fine, len(names), f"{folder / 'test'}"), shift=4, flip=True,
         maps={"superclass": next_in_group(labels, coarse), "id_block": next_in_block(len(names))},
     )  # fmt: skip
 
 
-def cifar10n(argument: str, reading: Reading) -> Source:
+def cifar10n(argument: str, reading: Reading) -> Task:
     """CIFAR-10 with human labels (Wei et al., 2022): cifar10n:worse, aggre, random1, random2, random3"""
     keys = {"aggre": "aggre_label", "worse": "worse_label", **{f"random{k}": f"random_label{k}" for k in (1, 2, 3)}}
     return with_human_labels(cifar10("", reading), argument or "worse", keys, "c10", data_dir(reading), "CIFAR-10")
 
 
-def cifar100n(argument: str, reading: Reading) -> Source:
+def cifar100n(argument: str, reading: Reading) -> Task:
     """CIFAR-100 with human labels (Wei et al., 2022)"""
     keys = {"noisy": "noisy_label"}
     return with_human_labels(cifar100("", reading), argument or "noisy", keys, "c100", data_dir(reading), "CIFAR-100")
 
 
-def with_human_labels(source: Source, kind: str, keys: dict[str, str], prefix: str, root: Path, title: str) -> Source:
+def with_human_labels(source: Task, kind: str, keys: dict[str, str], prefix: str, root: Path, title: str) -> Task:
     """The source with CIFAR-N's labels, its own as the truth."""
     if kind not in keys:
         raise InputError(f"data: {title}N has no labels {kind!r}; expected one of {', '.join(keys)}")
@@ -97,7 +98,7 @@ def with_human_labels(source: Source, kind: str, keys: dict[str, str], prefix: s
             "the order of the python release"
         )
     labels = in_range(given, len(source.classes), str(found))
-    return replace(source, labels=labels, true_labels=source.labels)
+    return replace(source, labels=labels, truth=source.labels)
 
 
 def human(arrays: dict[str, np.ndarray], names: tuple[str, str], path: Path, count: int) -> np.ndarray:
@@ -117,7 +118,7 @@ def data_dir(reading: Reading) -> Path:
     Raises:
         InputError: nobody said.
     """
-    named = reading.data_dir or os.environ.get("ALASCA_DATA")
+    named = reading.place.data_dir or os.environ.get("ALASCA_DATA")
     if not named:
         raise InputError("data: where are the files? Give --data-dir DIR, or set $ALASCA_DATA")
     if not Path(named).is_dir():
@@ -150,7 +151,7 @@ def release(
 def class_names(folder: Path, meta: str, key: str, suffix: str, reading: Reading) -> tuple[str, ...]:
     """Class names of a release."""
     if not suffix:
-        names = read_batch(folder / meta, MD5[meta] if reading.checksums else None).get(key)
+        names = read_batch(folder / meta, MD5[meta] if reading.place.checksums else None).get(key)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise InputError(f"data: {folder / meta} has no list {key!r}; get the release from {HOME}")
         return tuple(names)
@@ -171,14 +172,14 @@ def batch(folder: Path, part: str, keys: tuple[str, ...], reading: Reading) -> t
     """
     path = folder / part
     if path.is_file():
-        value: dict[str, Any] = read_batch(path, MD5[part] if reading.checksums else None)
+        value: dict[str, Any] = read_batch(path, MD5[part] if reading.place.checksums else None)
         if missing := [key for key in ("data", *keys) if key not in value]:
             raise InputError(f"data: {path} has no {missing[0]!r}, only {', '.join(value)}")
         pixels, labels = np.asarray(value["data"]), [as_numbers(value[key], f"{path}: {key}") for key in keys]
     else:
         path = folder / f"{part}.bin"
         content, record = read_file(path), len(keys) + PIXELS
-        whole = RECORDS[part] * record if reading.checksums else len(content)
+        whole = RECORDS[part] * record if reading.place.checksums else len(content)
         if len(content) % record or not content or len(content) != whole:
             raise InputError(
                 f"data: {path} has {len(content):,} bytes, not {RECORDS[part]:,} records of {record:,}: it was cut"

@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.pictures import Pictures
-from alasca.data.sources.base import Inputs, Reading, Source, in_range, positions
+from alasca.data.sources.base import in_range, positions
 from alasca.data.sources.pictures import crop_of, look_at
-from alasca.data.sources.tables import class_order, whole
+from alasca.data.sources.table_files import whole
+from alasca.data.sources.tables import class_order
+from alasca.data.task import Inputs, Reading, Task
 from alasca.data.text import Texts
+from alasca.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class HubPictures(Pictures):
         return io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]
 
 
-def hf(argument: str, reading: Reading) -> Source:
+def hf(argument: str, reading: Reading) -> Task:
     """A Hugging Face data set: a saved folder or a cached name, with splits train and test"""
     splits = load(argument)
     if "train" not in splits:
@@ -53,27 +55,27 @@ def hf(argument: str, reading: Reading) -> Source:
     feature = train.features[label]
     names = tuple(feature.names) if hasattr(feature, "names") else class_order(set(written(train, label, title)))
     labels = label_positions(train, label, names, title)
-    true_labels = None if reading.true is None else label_positions(train, reading.true, names, title)
+    truth = None if reading.recipe.true is None else label_positions(train, reading.recipe.true, names, title)
     test_labels = None if test is None else label_positions(test, label, names, f"{title}, test")
-    kind, column = input_column(train, reading, {label, reading.true, reading.id}, title)
+    kind, column = input_column(train, reading, {label, reading.recipe.true, reading.recipe.id}, title)
     ids = [f"{Path(argument).name}/{k}" for k in range(len(train))]
-    if reading.id is not None:
-        ids = [str(value) for value in column_of(train, reading.id, title)]
+    if reading.recipe.id is not None:
+        ids = [str(value) for value in column_of(train, reading.recipe.id, title)]
     inputs: Inputs
     if kind != "pictures":
         inputs = values_of(train, column, kind, title)
         test_inputs = None if test is None else values_of(test, column, kind, title)
-        return Source(inputs, labels, tuple(ids), names, test_inputs, test_labels, true_labels)
+        return Task(inputs, labels, tuple(ids), names, test_inputs, test_labels, truth)
     found = look_at(undecoded(train, column, title), reading, 32)
     tested = None if test is None else look_at(undecoded(test, column, f"{title} test"), reading, 32, testing=True)
-    side = reading.image_size or 32
+    side = reading.recipe.image_size or 32
     crop = crop_of(reading, side)
-    return Source(
+    return Task(
         found.inputs, labels[found.kept], tuple(ids[k] for k in found.kept.tolist()), names,
         None if tested is None else tested.inputs,
         None if tested is None or test_labels is None else test_labels[tested.kept],
-        None if true_labels is None else true_labels[found.kept], shift=0 if crop else max(1, side // 8),
-        flip=True, crop=crop, blank=found.blank, whole=len(train), kept=found.kept,
+        None if truth is None else truth[found.kept], shift=0 if crop else max(1, side // 8),
+        flip=True, crop=crop, size=side, blank=found.blank, whole=len(train), kept=found.kept,
         notes=found.notes + (() if tested is None else tested.notes),
     )  # fmt: skip
 
@@ -99,12 +101,14 @@ def load(name: str) -> dict[str, Any]:
 
 def label_column(rows: Any, reading: Reading, title: str) -> str:
     """The column of labels: the one that is named, or the only one of class labels."""
-    if reading.label in rows.features:
-        return reading.label
+    if reading.recipe.label in rows.features:
+        return reading.recipe.label
     named = [name for name, feature in rows.features.items() if hasattr(feature, "names")]
     if len(named) == 1:
         return str(named[0])
-    raise InputError(f"data: {title} has no column {reading.label!r}, only {', '.join(rows.features)}; give --label")
+    raise InputError(
+        f"data: {title} has no column {reading.recipe.label!r}, only {', '.join(rows.features)}; give --label"
+    )
 
 
 def column_of(rows: Any, name: str, title: str) -> list[Any]:
@@ -147,9 +151,9 @@ def input_column(rows: Any, reading: Reading, own: set[str | None], title: str) 
     """What the samples are, ``"pictures"``, ``"text"`` or ``"numbers"``, and in which column."""
     import datasets
 
-    left = [reading.input] if reading.input else [name for name in rows.features if name not in own]
-    if reading.input and reading.input not in rows.features:
-        raise InputError(f"data: {title} has no column {reading.input!r}, only {', '.join(rows.features)}")
+    left = [reading.recipe.input] if reading.recipe.input else [name for name in rows.features if name not in own]
+    if reading.recipe.input and reading.recipe.input not in rows.features:
+        raise InputError(f"data: {title} has no column {reading.recipe.input!r}, only {', '.join(rows.features)}")
     kinds = {}
     for name in left:
         feature = rows.features[name]
@@ -161,7 +165,7 @@ def input_column(rows: Any, reading: Reading, own: set[str | None], title: str) 
             kinds[name] = "numbers"
     for kind in ("pictures", "text", "numbers"):
         for name, found in kinds.items():
-            if found == kind and (kind != "text" or name == "text" or len(kinds) == 1 or reading.input):
+            if found == kind and (kind != "text" or name == "text" or len(kinds) == 1 or reading.recipe.input):
                 return kind, name
     raise InputError(f"data: {title}: which column holds the inputs? Give --input, one of {', '.join(left)}")
 

@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
 from alasca.data.pictures import DecodedRows, Decoder, PictureFiles, Pictures
 from alasca.data.rows import Rows
-from alasca.data.sources.base import Reading, Source, shortened
+from alasca.data.sources.base import shortened
+from alasca.data.task import Reading, Task
+from alasca.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IN_MEMORY = 1 << 30
@@ -56,9 +57,9 @@ def look_at(
     Raises:
         InputError: one that can't be read, by name, where that is fatal.
     """
-    count, size = len(pictures), reading.image_size or size
+    count, size = len(pictures), reading.recipe.image_size or size
     decoder, workers = Decoder(pictures, size, keep_ratio), worker_count(reading)
-    hold = reading.in_memory if reading.in_memory is not None else count * 3 * size * size <= IN_MEMORY
+    hold = reading.place.in_memory if reading.place.in_memory is not None else count * 3 * size * size <= IN_MEMORY
     found = torch.zeros(count if hold else 0, 3, size, size, dtype=torch.uint8)
     wrong: dict[int, str] = {}
     batches = [list(range(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
@@ -71,7 +72,7 @@ def look_at(
         if time.monotonic() - said > 10:
             said = time.monotonic()
             print(f"looked at {at[-1] + 1:,} of {count:,} pictures", file=sys.stderr, flush=True)
-    kept, blank, notes = after(wrong, pictures, reading.on_bad_image, testing)
+    kept, blank, notes = after(wrong, pictures, reading.recipe.on_bad_image, testing)
     if len(kept) == len(blank) and count:
         raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")
     if hold:
@@ -104,8 +105,8 @@ def after(
 
 def worker_count(reading: Reading) -> int:
     """Processes that decode."""
-    if reading.workers is not None:
-        return reading.workers
+    if reading.place.workers is not None:
+        return reading.place.workers
     return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
@@ -119,8 +120,8 @@ def picture_source(
     test: tuple[Sequence[Path], Tensor] | None = None,
     crop: int | None = None,
     keep_ratio: bool = False,
-    true_labels: Tensor | None = None,
-) -> Source:
+    truth: Tensor | None = None,
+) -> Task:
     """A source of picture files.
 
     Args:
@@ -131,7 +132,7 @@ def picture_source(
         test: paths and labels of the test set.
         crop: side of what a network sees where `reading` leaves it open.
         keep_ratio: cut the middle out instead of stretching.
-        true_labels: known truth.
+        truth: known truth.
     """
     found = look_at(PictureFiles(tuple(paths)), reading, size, keep_ratio)
     test_inputs = test_labels = None
@@ -139,13 +140,14 @@ def picture_source(
     if test is not None:
         tested = look_at(PictureFiles(tuple(test[0])), reading, size, keep_ratio, testing=True)
         test_inputs, test_labels, notes = tested.inputs, test[1][tested.kept], notes + tested.notes
-    side = reading.image_size or size
+    side = reading.recipe.image_size or size
     crop = crop_of(reading, side, crop)
     kept = found.kept.tolist()
-    return Source(
+    return Task(
         found.inputs, labels[found.kept], tuple(ids[k] for k in kept), tuple(classes), test_inputs, test_labels,
-        None if true_labels is None else true_labels[found.kept],
-        shift=max(1, side // 8) if crop is None else 0, flip=True, crop=crop, blank=found.blank, notes=notes,
+        None if truth is None else truth[found.kept],
+        shift=max(1, side // 8) if crop is None else 0, flip=True, crop=crop, size=side, keep_ratio=keep_ratio,
+        blank=found.blank, notes=notes,
         whole=len(paths), kept=found.kept,
     )  # fmt: skip
 
@@ -156,12 +158,12 @@ def crop_of(reading: Reading, side: int, usual: int | None = None) -> int | None
     Raises:
         InputError: what was asked for does not fit.
     """
-    if reading.crop is not None and reading.crop > side:
-        raise InputError(f"crop: {reading.crop}, expected at most image-size ({side}); set --image-size too")
-    return reading.crop or (usual if usual is not None and usual <= side else None)
+    if reading.recipe.crop is not None and reading.recipe.crop > side:
+        raise InputError(f"crop: {reading.recipe.crop}, expected at most image-size ({side}); set --image-size too")
+    return reading.recipe.crop or (usual if usual is not None and usual <= side else None)
 
 
-def folder(argument: str, reading: Reading) -> Source:
+def folder(argument: str, reading: Reading) -> Task:
     """A folder of pictures, a sub-folder a class; or train/ and test/ (or val/) with such, the second to test"""
     root = Path(argument)
     if not argument or not root.is_dir():

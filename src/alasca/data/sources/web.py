@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from alasca.core import InputError
-from alasca.data.sources.base import Reading, Source
 from alasca.data.sources.cifar import data_dir, no_argument
 from alasca.data.sources.pictures import picture_source
+from alasca.data.task import Reading, Task
+from alasca.errors import InputError
 
 CLOTHING_HOME = "https://github.com/Cysu/noisy_label"
 CLOTHING_MEAN, CLOTHING_STD = (0.6959, 0.6537, 0.6371), (0.3113, 0.3192, 0.3214)
@@ -22,7 +22,7 @@ WEBVISION_HOME = "https://data.vision.ee.ethz.ch/cvl/webvision/dataset2017.html"
 WEBVISION_CLASSES = 50
 
 
-def clothing1m(argument: str, reading: Reading) -> Source:
+def clothing1m(argument: str, reading: Reading) -> Task:
     """Clothing1M: a million noisy pictures in 14 classes, clean ones to test (clothing1m:val: the validation set)"""
     if argument not in ("", "test", "val"):
         raise InputError(
@@ -47,7 +47,7 @@ def clothing1m(argument: str, reading: Reading) -> Source:
     return replace(source, mean=CLOTHING_MEAN, std=CLOTHING_STD, epoch_samples=CLOTHING_EPOCH)
 
 
-def webvision(argument: str, reading: Reading) -> Source:
+def webvision(argument: str, reading: Reading) -> Task:
     """mini-WebVision: the first 50 classes of WebVision 1.0, pictures by Google to train on, validation set to test"""
     no_argument(argument, "webvision")
     root = data_dir(reading)

@@ -1,0 +1,203 @@
+"""From a task to what a run trains and is judged on: limits, wrong labels, token ids, what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from alasca.data.balance import balanced_part
+from alasca.data.noise import apply_noise, labels_from_file
+from alasca.data.pool import Pool
+from alasca.data.samples import Samples, subset
+from alasca.data.task import Task
+from alasca.data.text import PADDING, Texts, Vocabulary, encoded
+from alasca.data.transform import KINDS, Transform
+from alasca.errors import InputError
+from alasca.recipe import Recipe
+
+
+class Tokenizer(NamedTuple):
+    """How texts become token ids.
+
+    Attributes:
+        tokens: token ids of a text.
+        size: how many different ones there are.
+        padding: the one that is none.
+        words: the vocabulary, where it was made from the training texts.
+    """
+
+    tokens: Callable[[str], list[int]]
+    size: int
+    padding: int
+    words: tuple[str, ...] | None = None
+
+    @classmethod
+    def of_words(cls, words: tuple[str, ...]) -> Tokenizer:
+        """By a vocabulary."""
+        vocabulary = Vocabulary(words)
+        return cls(vocabulary.tokens, len(vocabulary), PADDING, words)
+
+
+@dataclass(frozen=True)
+class Split:
+    """What a run trains and is judged on, every sample by its position in `samples`.
+
+    `truth` and `test` serve evaluation only; no method can reach them.
+
+    Attributes:
+        samples: all samples, trained on or held out, with given labels.
+        num_classes: K.
+        train: positions that are trained on ``[M]``.
+        held: positions that are held out, with given (noisy) labels; None: none.
+        test: samples whose labels are true, or None.
+        truth: true labels ``[N]``, or None.
+        epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
+        ids: names of the samples.
+        texts: of the samples, where they are such.
+    """
+
+    samples: Samples
+    num_classes: int
+    train: Tensor
+    held: Tensor | None = None
+    test: Samples | None = None
+    truth: Tensor | None = None
+    epoch_samples: int | None = None
+    ids: tuple[str, ...] = ()
+    texts: Texts | None = None
+
+    def pool(self, seed: int) -> Pool:
+        """What epochs draw from."""
+        return Pool(self.train, self.samples.labels.cpu(), self.epoch_samples, seed)
+
+    def to(self, device: torch.device) -> Split:
+        """The same on a device; positions and true labels stay on the CPU."""
+        return replace(self, samples=self.samples.to(device), test=None if self.test is None else self.test.to(device))
+
+    @property
+    def noise_rate(self) -> float | None:
+        """Share of wrong labels, where the truth is known."""
+        return None if self.truth is None else float((self.samples.labels.cpu() != self.truth).double().mean())
+
+
+def make_split(task: Task, recipe: Recipe, tokenizer: Tokenizer | None = None) -> tuple[Split, tuple[str, ...]]:
+    """What a recipe makes of a task.
+
+    Args:
+        task: as it was read.
+        recipe: resolved: nothing in it is left to the data.
+        tokenizer: the network's own; None: words of the training texts.
+
+    Returns:
+        The split, and a line for each thing that a person should know of it.
+
+    Raises:
+        InputError: noise, limit, shares or views that do not suit the data.
+    """
+    task = with_noise(task, recipe)
+    given, truth, texts = task.labels, task.truth, task.inputs
+    held = held_out(recipe, task)
+    task, transform = tokenised(task, recipe, tokenizer)
+    assert not isinstance(task.inputs, Texts)
+    assert not isinstance(task.test_inputs, Texts)
+    everything = torch.arange(len(given))
+    train = everything[~torch.isin(everything, torch.cat([held, torch.tensor(task.blank, dtype=torch.int64)]))]
+    if len(train) < 2:
+        raise InputError(f"data: {len(train)} training samples are left; expected at least 2")
+    samples = Samples(task.inputs, given, transform)
+    if task.mean is not None and task.std is not None:
+        samples = replace(
+            samples, transform=replace(transform, mean=torch.tensor(task.mean), std=torch.tensor(task.std))
+        )
+    else:
+        samples = samples.fitted(train)
+    test = None
+    if task.test_inputs is not None and task.test_labels is not None:
+        test = Samples(task.test_inputs, task.test_labels, samples.transform)
+    classes = len(task.classes)
+    if recipe.epoch_samples is not None and recipe.epoch_samples < classes:
+        raise InputError(f"epoch-samples: {recipe.epoch_samples}, expected at least one a class ({classes})")
+    split = Split(
+        samples, classes, train, held if len(held) else None, test, truth, recipe.epoch_samples, task.ids,
+        texts if isinstance(texts, Texts) else None,
+    )  # fmt: skip
+    return split, task.notes
+
+
+def with_noise(task: Task, recipe: Recipe) -> Task:
+    """The task, limited, its labels under the recipe's noise, and true labels where they are known."""
+    kind, _, name = recipe.noise.partition(":")
+    if kind == "file":
+        found = labels_from_file(name, task.whole or len(task.labels), len(task.classes))
+        place = torch.arange(len(task.labels)) if task.kept is None else task.kept
+        known = place < len(found)
+        if not bool(known.all()):
+            note = f"{name} holds {len(found):,} labels: the other {int((~known).sum()):,} samples are left out"
+            task = taken(replace(task, notes=(*task.notes, note)), known.nonzero()[:, 0])
+        right = task.labels if task.truth is None else task.truth
+        return limited(replace(task, labels=found[place[known]], truth=right), recipe)
+    task = limited(task, recipe)
+    if recipe.noise == "none":
+        return task
+    inputs = task.inputs if isinstance(task.inputs, Tensor) else None
+    seed = recipe.seed if recipe.noise_seed is None else recipe.noise_seed
+    given = apply_noise(recipe.noise, task.labels, len(task.classes), seed, task.maps, inputs)
+    return replace(task, labels=given, truth=task.labels if task.truth is None else task.truth)
+
+
+def tokenised(task: Task, recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[Task, Transform]:
+    """The task with token ids where it has texts, and how its samples are shown."""
+    if not isinstance(task.inputs, Texts):
+        shift, flip = task.shift if recipe.shift is None else recipe.shift, recipe.flip
+        return task, Transform(
+            KINDS[task.inputs.dtype], shift=shift, flip=task.flip if flip is None else flip, crop=task.crop,
+            size=task.size, keep_ratio=task.keep_ratio, columns=task.columns,
+        )  # fmt: skip
+    if tokenizer is None:
+        tokenizer = Tokenizer.of_words(Vocabulary.of(task.inputs.values).known)
+    inputs = encoded(task.inputs, tokenizer.tokens, recipe.max_length, tokenizer.padding)
+    used = int((inputs != tokenizer.padding).any(0).sum())
+    test = task.test_inputs
+    tested = encoded(test, tokenizer.tokens, used, tokenizer.padding) if isinstance(test, Texts) else None
+    return replace(task, inputs=inputs[:, :used], test_inputs=tested), Transform(
+        "texts", words=tokenizer.words, tokens=tokenizer.size, padding=tokenizer.padding, length=used
+    )
+
+
+def held_out(recipe: Recipe, task: Task) -> Tensor:
+    """Positions that are held out, with their noisy labels."""
+    if task.held is not None:
+        return task.held
+    fraction = recipe.val_fraction or 0.0
+    held = balanced_part(task.labels, round(fraction * len(task.labels)), recipe.seed, "val", leave=1)
+    return held[~torch.isin(held, torch.tensor(task.blank, dtype=torch.int64))]
+
+
+def limited(task: Task, recipe: Recipe) -> Task:
+    """At most `limit` samples, class-balanced, and at most as many test samples."""
+    limit = recipe.limit
+    if limit is None:
+        return task
+    if limit < len(task.classes):
+        raise InputError(f"limit: {limit}, expected at least one sample a class ({len(task.classes)})")
+    task = taken(task, balanced_part(task.labels, limit, recipe.seed, "limit"))
+    if task.test_inputs is None or task.test_labels is None:
+        return task
+    test = balanced_part(task.test_labels, limit, recipe.seed, "limit-test")
+    return replace(task, test_inputs=subset(task.test_inputs, test), test_labels=task.test_labels[test])
+
+
+def taken(task: Task, rows: Tensor) -> Task:
+    """Some of the samples."""
+    blank = torch.isin(rows, torch.tensor(task.blank, dtype=torch.int64)).nonzero()[:, 0]
+    return replace(
+        task, inputs=subset(task.inputs, rows), labels=task.labels[rows],
+        ids=tuple(task.ids[k] for k in rows.tolist()), blank=tuple(blank.tolist()),
+        truth=None if task.truth is None else task.truth[rows],
+        held=None if task.held is None else torch.isin(rows, task.held).nonzero()[:, 0],
+        kept=None if task.kept is None else task.kept[rows],
+    )  # fmt: skip

@@ -1,0 +1,126 @@
+"""All that turns a raw sample into what a network reads: fitted to the training set, kept with the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from alasca.data.seeds import fold
+from alasca.data.views import VIEWS, centre_crop, crop_and_flip, cutout, randaugment
+from alasca.errors import InputError
+
+KINDS = {torch.uint8: "pictures", torch.float32: "numbers", torch.int64: "texts"}
+
+
+class Column(NamedTuple):
+    """A column of a table, and the numbers that it becomes.
+
+    Attributes:
+        name: of the column.
+        levels: names of its categories, in order; empty: it holds numbers.
+        one_hot: one number for each level, 0 or 1; else the level's position.
+    """
+
+    name: str
+    levels: tuple[str, ...] = ()
+    one_hot: bool = True
+
+    @property
+    def width(self) -> int:
+        """How many numbers."""
+        return len(self.levels) if self.levels and self.one_hot else 1
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How samples are read and shown to a network.
+
+    Attributes:
+        kind: ``"pictures"`` (bytes), ``"numbers"`` or ``"texts"`` (token ids).
+        mean, std: of the training set, a channel or a column; None for texts.
+        shift: pixels a weak view may shift a picture by.
+        flip: whether a weak view may mirror a picture.
+        crop: side of the part of a picture that a view shows: its middle, or in a weak view any; None: all of it.
+        size: side to which pictures from files are resized; None: they came as arrays.
+        keep_ratio: cut the middle out when resizing, instead of stretching.
+        columns: of a table of numbers and categories; empty: the numbers came as arrays.
+        words: the vocabulary of texts; None: a network's own tokenizer, or no texts.
+        tokens: how many different tokens there are.
+        padding: the token that is none.
+        length: of a text, in tokens.
+    """
+
+    kind: str
+    mean: Tensor | None = None
+    std: Tensor | None = None
+    shift: int = 0
+    flip: bool = False
+    crop: int | None = None
+    size: int | None = None
+    keep_ratio: bool = False
+    columns: tuple[Column, ...] = ()
+    words: tuple[str, ...] | None = None
+    tokens: int = 0
+    padding: int = 0
+    length: int = 0
+
+    def to(self, device: torch.device) -> Transform:
+        """The same transform on a device."""
+        if self.mean is None or self.std is None:
+            return self
+        return replace(self, mean=self.mean.to(device), std=self.std.to(device))
+
+    def view(self, values: Tensor, name: str, rows: Tensor, seed: int = 0) -> Tensor:
+        """One view of some samples, as the network reads it.
+
+        Args:
+            values: the samples as they are kept: ``[B, C, H, W]`` bytes, ``[B, D]`` numbers, ``[B, T]`` token ids.
+            name: ``"plain"``, ``"weak"`` (pictures: shift and flip) or ``"strong"`` (pictures: weak, then two
+                RandAugment-style operations and Cutout). Numbers and texts have the plain view only, under any name.
+            rows: positions ``[B]``.
+            seed: of the draws, which each sample has of its own.
+        """
+        if name not in VIEWS:
+            raise InputError(f"view: {name!r}, expected one of {', '.join(VIEWS)}")
+        if self.kind == "pictures":
+            if name == "plain":
+                values = centre_crop(values, self.crop)
+            else:
+                values = crop_and_flip(values, self.crop, self.shift, self.flip, seed, rows)
+            values = values.float() / 255
+            if name == "strong":
+                values = randaugment(values, 2, 0.6, fold(seed, "ops"), rows)
+                values = cutout(values, max(1, values.shape[-1] // 4), fold(seed, "cut"), rows)
+        if self.mean is None or self.std is None:
+            return values
+        shape = (1, -1, 1, 1) if self.kind == "pictures" else (1, -1)
+        return (values - self.mean.view(shape)) / self.std.view(shape)
+
+    def as_json(self) -> dict[str, Any]:
+        """Values that JSON can hold, exact; `from_json` is the inverse."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("mean", "std"):
+            found[name] = None if found[name] is None else found[name].tolist()
+        found["columns"] = [list(column) for column in self.columns]
+        return found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Transform:
+        """The inverse of `as_json` through JSON.
+
+        Raises:
+            InputError: parts are missing or of another kind.
+        """
+        try:
+            parts = dict(value)
+            for name in ("mean", "std"):
+                parts[name] = None if parts[name] is None else torch.tensor(parts[name])
+            parts["columns"] = tuple(Column(name, tuple(levels), hot) for name, levels, hot in parts["columns"])
+            parts["words"] = None if parts["words"] is None else tuple(parts["words"])
+            return cls(**parts)
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(f"transform: its parts are not those of this version ({error})") from error

@@ -1,0 +1,163 @@
+"""The learning rate over a run, and the optimisers of all that trains: networks, and a method's own parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from alasca.core import Clock, Method, Trained, unwrapped
+from alasca.distributed import world
+from alasca.errors import InputError
+from alasca.recipe import Recipe
+
+RISE = 0.3
+"""Share of a one-cycle schedule in which the learning rate rises."""
+
+
+def lr_factor(recipe: Recipe, clock: Clock, step: int = 0) -> float:
+    """What the learning rate is multiplied by at a step, counted from 0 in its epoch.
+
+    ``"cosine"`` falls to 0, ``"step"`` is times `lr_decay` after each of `milestones`, ``"onecycle"`` (Smith and Topin,
+    2019) goes from 1 / 25 to 1 in three tenths, then to 0. Epochs differ in length where a method chooses samples: the
+    schedule goes by epochs and shares of them.
+
+    >>> lr_factor(Recipe(schedule="step"), Clock.at(0, 40, 120))
+    0.01
+    """
+    if recipe.schedule == "constant":
+        return 1.0
+    if recipe.schedule == "step":
+        return float(recipe.lr_decay ** sum(clock.epoch >= milestone for milestone in recipe.milestones))
+    done = (clock.epoch * clock.steps_per_epoch + step) / max(1, clock.epochs * clock.steps_per_epoch)
+    if recipe.schedule == "onecycle":
+        if done < RISE:
+            return 1 - (1 - 1 / 25) * 0.5 * (1 + math.cos(math.pi * done / RISE))
+        done = (done - RISE) / (1 - RISE)
+    return 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Optimizers:
+    """One optimiser over all networks and a method's own parameters; a second one over per-sample variables.
+
+    Those without gradients in a phase are left as they are. The learning rate is a 0-dim tensor where the kernels take
+    one, so that it changes without anything being built anew.
+
+    Args:
+        nets: with their sub-classifiers.
+        method: after `begin`.
+        recipe: how to train.
+    """
+
+    def __init__(self, nets: Sequence[nn.Module], method: Method, recipe: Recipe) -> None:
+        self.recipe = recipe
+        own = list(method.trained())
+        self.nets = [unwrapped(net) for net in nets]
+        self.named = parameter_names(self.nets, method, own)
+        self.shared = [parameter for group in own for parameter in group.parameters]
+        of_nets = [parameter for net in self.nets for parameter in net.parameters() if parameter.requires_grad]
+        groups = [Trained(of_nets), *(group for group in own if not group.per_sample)]
+        rows = [group for group in own if group.per_sample]
+        self.scales = [(group.lr or recipe.lr) / recipe.lr for group in (*groups, *rows)]
+        self.all: list[torch.optim.Optimizer] = [self._make(groups)]
+        if rows:
+            self.all.append(torch.optim.SGD([{"params": list(group.parameters)} for group in rows], recipe.lr))
+
+    def _make(self, groups: Sequence[Trained]) -> torch.optim.Optimizer:
+        recipe, decay = self.recipe, self.recipe.weight_decay
+        fused = recipe.optimizer == "adamw" or recipe.precision != "fp16"
+        # fused SGD, when its first step is skipped for an overflow, leaves its momentum uninitialised
+        device = groups[0].parameters[0].device
+        parameters = [
+            {"params": list(group.parameters), "lr": torch.tensor(recipe.lr, device=device) if fused else recipe.lr}
+            for group in groups
+        ]
+        if recipe.optimizer == "sgd":
+            return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay, fused=fused)
+        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=decay, fused=fused)
+
+    def set_lr(self, factor: float) -> None:
+        """The recipe's learning rate, and that of each group, times a factor."""
+        groups = (group for optimizer in self.all for group in optimizer.param_groups)
+        for group, scale in zip(groups, self.scales, strict=True):
+            value = self.recipe.lr * factor * scale if scale != 1 else self.recipe.lr * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(value)
+            else:
+                group["lr"] = value
+
+    def average_shared(self) -> None:
+        """Average the gradients of a method's own parameters over processes, as DDP does those of networks."""
+        size = world()[1]
+        for parameter in self.shared if size > 1 else ():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            torch.distributed.all_reduce(parameter.grad)
+            parameter.grad /= size
+
+    def step(self, scaler: torch.amp.GradScaler) -> None:
+        """One step of all, skipped by the scaler where a gradient overflowed."""
+        for optimizer in self.all:
+            scaler.step(optimizer)
+
+    def unscale(self, scaler: torch.amp.GradScaler) -> None:
+        """Take the loss's scale out of all gradients."""
+        for optimizer in self.all:
+            scaler.unscale_(optimizer)
+
+    def zero_grad(self) -> None:
+        """Forget all gradients."""
+        for optimizer in self.all:
+            optimizer.zero_grad(set_to_none=True)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Their state by parameter name."""
+        return {
+            f"{name}/{key}": value
+            for name, parameter in self.named.items()
+            for optimizer in self.all
+            for key, value in optimizer.state.get(parameter, {}).items()
+            if isinstance(value, Tensor)
+        }
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Put their state back.
+
+        Raises:
+            InputError: a key belongs to no parameter.
+        """
+        owners = {
+            id(parameter): optimizer
+            for optimizer in self.all
+            for group in optimizer.param_groups
+            for parameter in group["params"]
+        }
+        for path, value in tensors.items():
+            name, _, key = path.rpartition("/")
+            if name not in self.named:
+                raise InputError(f"checkpoint: optimiser state {path!r} belongs to no parameter of these networks")
+            parameter = self.named[name]
+            state = owners[id(parameter)].state[parameter]
+            if value.shape == parameter.shape:  # fused kernels walk memory: the layout must be the parameter's
+                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+            else:
+                state[key] = value.to(parameter.device)
+
+
+def parameter_names(nets: Sequence[nn.Module], method: Method, own: Sequence[Trained]) -> dict[str, nn.Parameter]:
+    """Trained parameters by ``network/name`` or ``method/name``, the key of their optimiser state."""
+    found = {
+        f"{k}/{name}": parameter
+        for k, net in enumerate(nets)
+        for name, parameter in net.named_parameters()
+        if parameter.requires_grad
+    }
+    names = {id(parameter): name for name, parameter in method.named_parameters()}
+    for group in own:
+        for parameter in group.parameters:
+            if id(parameter) not in names:
+                raise ValueError(f"{type(method).__name__}.trained() gives a parameter that is no attribute of it")
+            found[f"method/{names[id(parameter)]}"] = parameter
+    return found

@@ -1,0 +1,220 @@
+"""Every setting once: `Recipe` holds what decides a run's result, `Place` where and how it is computed.
+
+The command line, files of settings, run folders and tables of runs are made from these two classes. Whoever runs one
+recipe on the same data gets the same result (up to rounding on other hardware); `Recipe.digest` is equal exactly then.
+Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import typing
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from alasca.errors import InputError
+from alasca.values import fits, in_words
+
+DATA, FILES, METHOD, TRAINING, RUN = "Data", "Files and tables", "Method", "Training", "Run"
+SOMEWHERE = ("folder", "table", "npz", "npy", "hf", "file", "matrix")
+"""Kinds of data and noise whose argument says where they are, not what they are."""
+
+
+def setting(group: str, default: Any, help: str, **limits: Any) -> Any:
+    """A field with all that is known of it.
+
+    Args:
+        group: heading in the command line's help.
+        default: its value where nobody says otherwise.
+        help: a line for people.
+        limits: ``least``, ``above``, ``below`` (numbers), ``among`` (values).
+    """
+    return field(default=default, metadata={"group": group, "help": help, **limits})
+
+
+@functools.cache
+def types_of(owner: type) -> Mapping[str, Any]:
+    """Types of a class's settings."""
+    return typing.get_type_hints(owner)
+
+
+class Checked:
+    """Settings whose types and ranges are checked when they are made."""
+
+    def __post_init__(self) -> None:
+        hints = types_of(type(self))  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
+        for each in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, each.name)
+            if each.metadata:
+                check(each.name.replace("_", "-"), value, hints[each.name], each.metadata)
+
+    def as_json(self) -> dict[str, Any]:
+        """Values that JSON can hold; `from_json` is the inverse."""
+        return {each.name: plain(getattr(self, each.name)) for each in dataclasses.fields(self)}  # type: ignore[arg-type]  # as above
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `as_json` through JSON.
+
+        Raises:
+            InputError: fields are missing, unknown or out of range.
+        """
+        names = [each.name for each in dataclasses.fields(cls)]  # type: ignore[arg-type]  # as above
+        wrong = sorted(set(value) ^ set(names))
+        if wrong:
+            raise InputError(f"{cls.__name__.lower()}: settings are not those of this version ({', '.join(wrong)})")
+        return cls(**{name: restored(part) for name, part in value.items()})
+
+
+def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    """Raise `InputError` naming an option whose value is of another type or out of range."""
+    if "among" in limits:
+        if value not in limits["among"]:
+            raise InputError(f"{option}: {value!r}, expected one of {', '.join(filter(None, limits['among']))}")
+        return
+    if not fits(value, hint):
+        raise InputError(f"{option}: {value!r}, expected {in_words(hint)}")
+    if value is None or isinstance(value, tuple):
+        return
+    words: dict[str, tuple[str, Callable[[Any], bool]]] = {
+        "least": ("at least", lambda limit: value >= limit), "above": ("above", lambda limit: value > limit),
+        "below": ("below", lambda limit: value < limit),
+    }  # fmt: skip
+    known = {name: limits[name] for name in words if name in limits}
+    if not all(words[name][1](limit) for name, limit in known.items()):
+        raise InputError(f"{option}: {value}, expected {' and '.join(f'{words[n][0]} {v}' for n, v in known.items())}")
+
+
+@dataclass(frozen=True)
+class Recipe(Checked):
+    """All that decides a run's result, beside the data themselves. Frozen, hashable by `digest`.
+
+    Every field is an option of ``alasca train`` of its name; its metadata hold its help and range. None, and
+    ``"auto"``, mean what suits data and method; a run resolves them before it begins and keeps what it chose.
+    """
+
+    data: str = setting(DATA, "digits", "digits, cifar10, folder:DIR, table:FILE, ...; see alasca list data.")
+    noise: str = setting(DATA, "none", "Wrong labels to make: symmetric:R, ...; see alasca list noise.")
+    noise_seed: int | None = setting(DATA, None, "Of the noise. Default: the run's.")
+    limit: int | None = setting(DATA, None, "At most so many samples, class-balanced.", least=2)
+    epoch_samples: int | None = setting(
+        DATA, None, "Train on so many an epoch, class-balanced, drawn anew each time.", least=2
+    )
+    val_fraction: float | None = setting(
+        DATA, None, "Share held out. Default: 0.1 without a test set or for noisy-val, else 0.", least=0, below=1
+    )
+    shift: int | None = setting(DATA, None, "Pixels that training shifts pictures by.", least=0)
+    flip: bool | None = setting(DATA, None, "Whether training mirrors pictures.")
+
+    image_size: int | None = setting(
+        FILES, None, "Side to which pictures are resized. Default: 32, or the source's.", least=4
+    )
+    crop: int | None = setting(FILES, None, "Side of the part of them that a network sees.", least=4)
+    on_bad_image: str = setting(
+        FILES, "fatal", "fatal, skip (leave it out) or blank (keep its row, never train on it).",
+        among=("fatal", "skip", "blank"),
+    )  # fmt: skip
+    input: str | None = setting(FILES, None, "Column of a table's pictures or texts, or a,b,c of numbers.")
+    label: str = setting(FILES, "label", "Column of a table's labels.")
+    true: str | None = setting(FILES, None, "Column of true labels, for evaluation only.")
+    id: str | None = setting(FILES, None, "Column of sample ids.")
+    split: str | None = setting(FILES, None, "Column that says train or test.")
+    max_length: int = setting(FILES, 128, "Tokens of a text that are read.", least=2)
+
+    method: str = setting(METHOD, "ce", "Method for the main classifier; see alasca list.")
+    alasca: bool = setting(METHOD, True, "Wrap the method in ALASCA.")
+    options: Mapping[str, Any] = field(default_factory=dict, metadata={
+        "group": METHOD, "set": True,
+        "help": "Option name=value; the wrapper's as alasca.name=value. Repeatable.",
+    })  # fmt: skip
+    preset: str | None = setting(METHOD, None, "Options; see alasca list methods --verbose.")
+    network: str = setting(METHOD, "auto", "auto, resnet34, timm:NAME, ..., or package.module:callable of your own.")
+    pretrained: bool = setting(METHOD, False, "Start from published weights.")
+
+    epochs: int = setting(TRAINING, 60, "Passes over the data.", least=1)
+    batch_size: int = setting(TRAINING, 64, "Samples a step, over all processes.", least=2)
+    optimizer: str = setting(TRAINING, "sgd", "sgd or adamw.", among=("sgd", "adamw"))
+    lr: float = setting(TRAINING, 0.05, "Initial (onecycle: highest) learning rate.", above=0)
+    momentum: float = setting(TRAINING, 0.9, "Of SGD.", least=0, below=1)
+    weight_decay: float = setting(TRAINING, 5e-4, "L2 for SGD, decoupled for AdamW; on all parameters.", least=0)
+    schedule: str = setting(
+        TRAINING, "cosine", "cosine, step, constant or onecycle.", among=("cosine", "step", "constant", "onecycle")
+    )
+    milestones: tuple[int, ...] = setting(TRAINING, (40, 80), "Epochs at which step divides.")
+    lr_decay: float = setting(TRAINING, 0.01, "What step multiplies by.", above=0)
+    clip: float | None = setting(TRAINING, None, "Largest gradient norm of a network.", above=0)
+    accumulate: int = setting(TRAINING, 1, "Micro-batches an optimiser step.", least=1)
+    precision: str = setting(TRAINING, "float32", "float32, bf16 or fp16.", among=("float32", "bf16", "fp16"))
+    select: str | None = setting(
+        TRAINING, None, "Epoch: last or noisy-val; else the method's.", among=(None, "last", "noisy-val")
+    )
+    seed: int = setting(TRAINING, 0, "Of everything random.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "options", dict(self.options))
+        if self.image_size is not None and self.crop is not None and self.crop > self.image_size:
+            raise InputError(f"crop: {self.crop}, expected at most image-size ({self.image_size})")
+
+    def own_options(self) -> dict[str, Any]:
+        """Options of the method."""
+        return {name: value for name, value in self.options.items() if not name.startswith("alasca.")}
+
+    def wrapper_options(self) -> dict[str, Any]:
+        """Options of the wrapper, without their prefix."""
+        return {name[7:]: value for name, value in self.options.items() if name.startswith("alasca.")}
+
+    @property
+    def title(self) -> str:
+        """A short name for people."""
+        return f"{self.method}{' + ALASCA' if self.alasca else ''}"
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the result: no path, no folder. What lies there is the data's own digest to say."""
+        found = self.as_json()
+        for name in ("data", "noise"):
+            kind = found[name].partition(":")[0]
+            found[name] = kind if kind in SOMEWHERE else found[name]
+        found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
+        return found
+
+    def digest(self) -> str:
+        """sha256 of the identity: equal wherever the run is made, different for all that changes a result.
+
+        >>> Recipe(data="folder:a").digest() == Recipe(data="folder:b").digest() != Recipe(lr=1.0).digest()
+        True
+        """
+        return hashlib.sha256(json.dumps(self.identity(), sort_keys=True).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Place(Checked):
+    """Where and how a run is computed: nothing that decides its result, up to rounding."""
+
+    data_dir: str | None = setting(FILES, None, "Where published data are. Default: $ALASCA_DATA.")
+    in_memory: bool | None = setting(FILES, None, "Hold pictures in memory. Default: where they take below one GiB.")
+    workers: int | None = setting(FILES, None, "Processes that decode. Default: one a core, 8 at most.", least=0)
+    checksums: bool = setting(FILES, True, "Official files must be the official ones.")
+    device: str = setting(RUN, "auto", "auto, cpu, cuda, cuda:N or mps.")
+    threads: int | None = setting(RUN, None, "CPU threads.", least=1)
+    deterministic: bool = setting(RUN, False, "Exact resume on CUDA too, slower.")
+    channels_last: bool = setting(RUN, True, "Memory format of pictures and convolutions.")
+    checkpoint_seconds: float = setting(RUN, 30.0, "Least time between checkpoints.", least=0)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON holds it."""
+    if isinstance(value, Mapping):
+        return {name: plain(part) for name, part in value.items()}
+    return [plain(part) for part in value] if isinstance(value, tuple) else value
+
+
+def restored(value: Any) -> Any:
+    """The inverse of `plain`."""
+    if isinstance(value, Mapping):
+        return {name: restored(part) for name, part in value.items()}
+    return tuple(restored(part) for part in value) if isinstance(value, list) else value

@@ -1,0 +1,11 @@
+"""A run is a folder: what it keeps, what it knows of every sample, the model it ends with."""
+
+from alasca.runs.folder import Json as Json
+from alasca.runs.folder import RunFolder as RunFolder
+from alasca.runs.model import Model as Model
+from alasca.runs.model import describe_model as describe_model
+from alasca.runs.model import load as load
+from alasca.runs.model import model_tensors as model_tensors
+from alasca.runs.model import own_tokenizer as own_tokenizer
+from alasca.runs.model import tokens_of as tokens_of
+from alasca.runs.records import Records as Records

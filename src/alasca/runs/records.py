@@ -1,0 +1,99 @@
+"""Records: what a run knows of every sample, as arrays and as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Records:
+    """What training saw of each sample: ``[N]`` arrays in the order of the data.
+
+    Attributes:
+        ids: stable names.
+        classes: class names; labels are positions in them.
+        given: given labels.
+        predicted: the trained network's prediction on the plain sample.
+        suggested: the label to put in the given one's place; equal to it where there is no issue.
+        issue: whether the given label is taken for wrong.
+        quality: mean probability of the given label over training visits, 0 (surely wrong) to 1; NaN where the sample
+            could not be read. Where training never saw the sample: the trained network's.
+        margin: mean logit of the given label less the largest other, likewise.
+        differing: share of training visits whose prediction was not the given label, likewise.
+        visits: training visits.
+        held: whether the sample was held out.
+        extra: further numbers by column: of the sub-classifiers (`sub_quality`, `sub_margin`) and what the method says.
+        true: true labels where they are known, else None. For evaluation only.
+    """
+
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    given: np.ndarray
+    predicted: np.ndarray
+    suggested: np.ndarray
+    issue: np.ndarray
+    quality: np.ndarray
+    margin: np.ndarray
+    differing: np.ndarray
+    visits: np.ndarray
+    held: np.ndarray
+    extra: Mapping[str, np.ndarray] = field(default_factory=dict)
+    true: np.ndarray | None = None
+
+    def ranking(self) -> np.ndarray:
+        """Rows from the most suspicious to the least; ties in the order of the data."""
+        return np.argsort(self.quality, kind="stable")
+
+    def table(self) -> pd.DataFrame:
+        """As a table: cleanlab's four columns first, then ours; labels as class names."""
+        names = np.array(self.classes, dtype=object)
+        columns: dict[str, Any] = {
+            "is_label_issue": self.issue,
+            "label_quality": self.quality,
+            "given_label": names[self.given],
+            "predicted_label": names[self.predicted],
+            "id": list(self.ids),
+            "suggested_label": names[self.suggested],
+            "mean_margin": self.margin,
+            "differing_share": self.differing,
+            "visits": self.visits,
+            "held_out": self.held,
+            **self.extra,
+        }
+        if self.true is not None:
+            columns["true_label"] = names[self.true]
+        return pd.DataFrame(columns)
+
+    @classmethod
+    def from_table(cls, table: pd.DataFrame, classes: tuple[str, ...]) -> Records:
+        """The inverse of `table`, from columns of text.
+
+        Raises:
+            KeyError: a column is missing, or a label is no class.
+            ValueError: a number is none.
+        """
+        position = {name: k for k, name in enumerate(classes)}
+
+        def labels(column: str) -> np.ndarray:
+            return np.array([position[name] for name in table[column]], dtype=np.int64)
+
+        def floats(column: str) -> np.ndarray:
+            return np.asarray(pd.to_numeric(table[column]), dtype=np.float64)  # an empty cell is no number: NaN
+
+        own = {
+            "is_label_issue", "label_quality", "given_label", "predicted_label", "id", "suggested_label", "mean_margin",
+            "differing_share", "visits", "held_out", "true_label",
+        }  # fmt: skip
+        return cls(
+            tuple(table["id"]), classes, labels("given_label"), labels("predicted_label"), labels("suggested_label"),
+            (table["is_label_issue"] == "True").to_numpy(), floats("label_quality"), floats("mean_margin"),
+            floats("differing_share"), np.asarray(table["visits"], dtype=np.int64),
+            (table["held_out"] == "True").to_numpy(),
+            {str(name): floats(name) for name in table.columns if name not in own},
+            labels("true_label") if "true_label" in table else None,
+        )  # fmt: skip

@@ -1,0 +1,346 @@
+"""OutputNet: any module made to return an `Output`; SubClassifiers: its public face for loops of one's own."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from alasca.core import Holder, Output, full_precision
+from alasca.surgery.classifiers import Pool, build_heads
+from alasca.surgery.survey import Visit, first_tensor, main_logits, survey
+from alasca.surgery.tails import make_tail
+from alasca.surgery.taps import EdgeTap, Tap
+
+PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@contextlib.contextmanager
+def borrowed_buffers(net: nn.Module) -> Iterator[None]:
+    """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""
+    owned = [(module, name, value) for module in net.modules() for name, value in module._buffers.items()]
+    for module, name, value in owned:
+        module._buffers[name] = None if value is None else value.clone()
+    try:
+        yield
+    finally:
+        for module, name, value in owned:
+            module._buffers[name] = value
+
+
+class Branch(nn.Module):
+    """A sub-classifier and the hook that runs it in line, right after the module it is attached to."""
+
+    def __init__(self, place: str, head: nn.Module, overwritten: bool, channels_last: bool) -> None:
+        super().__init__()
+        self.place = place
+        self.head = head
+        self.overwritten = overwritten
+        self.channels_last = channels_last
+        self.open = False
+        self.padding: Tensor | None = None
+        self.result: tuple[Tensor, Tensor] | None = None
+
+    def see(self, module: nn.Module, inputs: tuple[Any, ...], value: object) -> None:
+        """A forward hook. Closed, it runs only where activation checkpointing repeats a forward in backward."""
+        feature = first_tensor(value)
+        if not self.open:
+            if self.training and feature is not None and torch._C._current_graph_task_id() != -1:
+                with borrowed_buffers(self.head):
+                    self._classify(feature)
+            return
+        if feature is None:
+            raise TypeError(f"module {self.place!r} returned {type(value).__name__}, which holds no tensor")
+        if self.result is not None:
+            raise RuntimeError(f"module {self.place!r} ran twice in one forward; attach the sub-classifier elsewhere")
+        self.result = self._classify(feature)
+
+    def found(self) -> tuple[Tensor, Tensor]:
+        """Logits and feature of the forward that ends."""
+        if self.result is None:
+            raise RuntimeError(f"module {self.place!r} did not run in this forward")
+        return self.result
+
+    def _classify(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        if self.channels_last:
+            feature = feature.permute(0, 3, 1, 2)
+        logits, pooled = self.head(feature.clone() if self.overwritten else feature, self.padding)
+        return logits, pooled
+
+
+class OutputNet(Holder):
+    """A network that always returns an `Output`, with sub-classifiers where `attach` put them.
+
+    Args:
+        net: any module whose result is logits ``[B, K]``, a tuple or a model-output object that holds them.
+        feature_at: name of the layer whose input is `Output.feature`. Default: the linear layer that gives the
+            logits, found when `example` is passed.
+        example: a batch of inputs of two rows or more (a tensor, a tuple of arguments, a dict of keyword arguments).
+        num_classes: K; read off the example's logits where it is not given.
+    """
+
+    def __init__(
+        self, net: nn.Module, feature_at: str | None = None, example: Any = None, num_classes: int | None = None
+    ) -> None:
+        super().__init__()
+        self.backbone = net
+        self.branches = nn.ModuleList()
+        self.windows = nn.ModuleList()
+        self.autocast: torch.dtype | None = None
+        self.num_classes = num_classes
+        self._feature = Tap()
+        self._feature_at = feature_at
+        self.taps: dict[str, EdgeTap] = {}
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        if example is not None:
+            inputs, keywords = arguments(example)
+            seen = survey(net, inputs, keywords, num_classes)
+            self.num_classes = self.num_classes or seen.logits.shape[-1]
+            self._feature_at = feature_at or seen.classifier()
+        if self._feature_at is not None:
+            self._handles.append(net.get_submodule(self._feature_at).register_forward_pre_hook(self._feature.read))
+
+    @property
+    def classifier(self) -> nn.Linear:
+        """The linear layer that gives the logits.
+
+        Raises:
+            ValueError: none was found, or `feature_at` names something else.
+        """
+        layer = self.backbone.get_submodule(self._feature_at) if self._feature_at else None
+        if not isinstance(layer, nn.Linear):
+            raise ValueError(  # noqa: TRY004  # the name is wrong, not a type that was passed
+                f"{type(self.backbone).__name__} has no linear layer whose output is the logits; "
+                "name it: OutputNet(net, feature_at=...)"
+            )
+        return layer
+
+    @property
+    def places(self) -> list[str]:
+        """Names of the modules that sub-classifiers are attached to, shallow to deep."""
+        return [branch.place for branch in of_kind(self.branches)]
+
+    def attach(self, at: str | Sequence[str] | None, example: Any, head: str = "bottleneck", seed: int = 0) -> None:
+        """Attach sub-classifiers after the modules named in `at`; None picks the end of every stage but the last.
+
+        The backbone, its buffers and the default random state are left bit for bit as they were.
+
+        Raises:
+            ValueError: a name that does not exist, does not run, runs twice or gives nothing to classify from.
+        """
+        inputs, keywords = arguments(example)
+        seen = survey(self.backbone, inputs, keywords, self.num_classes)
+        if self.num_classes not in (None, seen.logits.shape[-1]):
+            raise ValueError(f"num_classes: {self.num_classes}, but the network gives {seen.logits.shape[-1]} logits")
+        self.num_classes = seen.logits.shape[-1]
+        at = [at] if isinstance(at, str) else at
+        names = list(dict.fromkeys(at)) if at is not None else seen.places()
+        if not names:
+            raise ValueError("at: empty, expected the names of modules")
+        order = [visit.name for visit in seen.visits]
+        visits = sorted((seen.find(name) for name in names), key=lambda visit: order.index(visit.name))
+        heads = build_heads([v.shape for v in visits], seen.final_shape(), self.num_classes, head, seed)
+        for visit, classifier in zip(visits, heads, strict=True):
+            self.hang(visit, classifier)
+
+    def hang(self, visit: Visit, head: nn.Module) -> None:
+        """Let ``head(feature, padding)`` run in line on what a module returns: a pair for `aux` and `aux_features`."""
+        layer = next(visit.module.parameters(), next(self.backbone.parameters(), visit.output))
+        head.to(device=visit.output.device, dtype=layer.dtype if layer.is_floating_point() else None)
+        self.branches.append(self._branch(visit, head))
+
+    def show(self, visit: Visit) -> None:
+        """Let what a module returns, pooled, be one of `Output.shown`."""
+        self.windows.append(self._branch(visit, Pool()))
+
+    def _branch(self, visit: Visit, head: nn.Module) -> Branch:
+        drops = any(isinstance(module, _DropoutNd) and module.inplace for module in self.backbone.modules())
+        branch = Branch(visit.name, head, visit.overwritten or drops, visit.channels_last)
+        branch.train(self.training)
+        self._handles.append(visit.module.register_forward_hook(branch.see))
+        return branch
+
+    def replicate(self, place: str | None, copies: int, example: Any, seed: int = 0) -> Visit:
+        """Attach `copies` of all that follows a module, each initialised anew: their logits are `Output.aux`.
+
+        Args:
+            place: name of the module; None: the end of the last stage but one.
+            copies: how many, beside the network's own.
+            example: a batch of inputs.
+            seed: of their weights.
+
+        Returns:
+            The module's visit in the dry run, with the shape of what it returns.
+
+        Raises:
+            ValueError: no such module, or what follows it can't run on its output alone.
+        """
+        inputs, keywords = arguments(example)
+        seen = survey(self.backbone, inputs, keywords, self.num_classes)
+        visit = seen.find(place or seen.places()[-1])
+        for k in range(copies):
+            tail = make_tail(self.backbone, seen, visit.name, inputs, keywords)
+            tail.reset(seed + k)
+            self.hang(visit, tail)
+        return visit
+
+    def tap(self, names: Sequence[str]) -> None:
+        """Prepare `taps` that hold where in the graph these modules' outputs are made; see `alasca.surgery.opened`."""
+        known = [name for name, _ in self.backbone.named_modules() if name]
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"some of its modules: {', '.join(known[:8])}"
+                raise ValueError(f"at: the network has no module {name!r}; {hint}")
+            tap = self.taps[name] = EdgeTap()
+            self._handles.append(self.backbone.get_submodule(name).register_forward_hook(tap.see))
+
+    def remove(self) -> nn.Module:
+        """Take every hook off and give the plain network back, bit for bit as it would be without them."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self.branches, self.windows = nn.ModuleList(), nn.ModuleList()
+        return self.backbone
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Output:
+        """The network's `Output`, the sub-classifiers' logits in it."""
+        branches, windows = of_kind(self.branches), of_kind(self.windows)
+        padding = padding_of(self.backbone, inputs, keywords)
+        self._feature.open = True
+        for branch in (*branches, *windows):
+            branch.open, branch.padding = True, padding
+        try:
+            value = self._call(inputs, keywords)
+            results = [branch.found() for branch in branches]
+            shown = [window.found()[0] for window in windows]
+            feature = self._feature.value
+        finally:
+            self._feature.open, self._feature.value = False, None
+            for branch in (*branches, *windows):
+                branch.open, branch.result = False, None
+        return Output(
+            full_precision(main_logits(value, self.num_classes)),
+            None if feature is None else full_precision(feature),
+            tuple(logits for logits, _ in results),
+            tuple(pooled for _, pooled in results),
+            tuple(shown),
+        )
+
+    def _call(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+        """The backbone, its sub-classifiers in line, under mixed precision where `autocast` names a type."""
+        if self.autocast is None:
+            return self.backbone(*inputs, **keywords)
+        device = next(self.backbone.parameters()).device.type
+        with torch.autocast(device, self.autocast):
+            return self.backbone(*inputs, **keywords)
+
+
+class SubClassifiers(OutputNet):
+    """Sub-classifiers on any network, for a training loop of one's own.
+
+    In training mode it returns an `alasca.Output`, which `alasca.AlascaLoss` reads; in eval mode exactly what the
+    network itself returns, so that code that evaluates keeps working. Build the optimiser after wrapping, from
+    ``parameters()`` of the result, or the heads do not learn. `remove()` gives the plain network back.
+
+    Args:
+        net: the network.
+        at: names of modules to attach to, as in ``net.named_modules()``; None picks the end of every stage but
+            the last.
+        num_classes: K; default: as many as the example has logits.
+        example: a batch of two rows or more as the network takes it: a tensor, a tuple of arguments, or a mapping of
+            keyword arguments. Run once, in eval mode. Required.
+        head: ``"bottleneck"`` (the paper's), ``"pooled"`` (pool first, cheaper) or ``"linear"`` (pool + linear).
+        seed: of the heads' initial weights; the default random state is not touched.
+
+    Raises:
+        ValueError: no example; a place that does not exist, does not run, runs twice or gives nothing to classify
+            from.
+
+    >>> net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3))
+    >>> net = SubClassifiers(net, num_classes=3, example=torch.zeros(2, 4))
+    >>> net.places
+    ['1']
+    >>> len(net(torch.randn(5, 4)).aux), type(net.eval()(torch.randn(5, 4))).__name__
+    (1, 'Tensor')
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        at: str | Sequence[str] | None = None,
+        num_classes: int | None = None,
+        example: Any = None,
+        head: str = "bottleneck",
+        seed: int = 0,
+    ) -> None:
+        if example is None:
+            raise ValueError("example: missing; pass a batch of two rows or more, such as example=images[:2]")
+        super().__init__(net, example=example, num_classes=num_classes)
+        self.train(net.training)
+        self.attach(at, example, head, seed)
+        self._forwards = 0
+        self._first: list[Tensor] = []
+
+    def forward(self, *inputs: Any, **keywords: Any) -> Any:
+        """`Output` in training mode, what the wrapped network returns in eval mode."""
+        if not self.training:
+            return self.backbone(*inputs, **keywords)
+        if not torch.compiler.is_compiling() and self._forwards < 50:
+            self._watch_heads()
+        return super().forward(*inputs, **keywords)
+
+    def _watch_heads(self) -> None:
+        if not torch.is_grad_enabled():
+            return
+        weights = [branch.head.get_parameter("classifier.weight").detach() for branch in of_kind(self.branches)]
+        self._forwards += 1
+        if self._forwards == 1:
+            self._first = [weight.clone() for weight in weights]
+        elif self._forwards == 50 and all(
+            torch.equal(weight, first.to(weight)) for weight, first in zip(weights, self._first, strict=True)
+        ):
+            warnings.warn(
+                "no sub-classifier has changed in 50 training steps: build the optimiser after SubClassifiers(...), "
+                "from its parameters()",
+                stacklevel=3,
+            )
+
+
+def set_arithmetic(net: nn.Module, precision: str, channels_last: bool) -> None:
+    """Let a network compute in ``"float32"``, or under autocast in ``"bf16"`` or ``"fp16"``, in a memory format."""
+    if isinstance(net, OutputNet):
+        net.autocast = PRECISIONS[precision]
+    if channels_last:
+        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
+
+
+def of_kind(modules: nn.ModuleList) -> list[Branch]:
+    """The branches of a list of modules."""
+    return [branch for branch in modules if isinstance(branch, Branch)]
+
+
+def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Positional and keyword arguments of a call, from an example batch."""
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
+
+
+def padding_of(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
+    """True where a position is padding ``[B, T]``.
+
+    From the masks that transformers take by keyword, or from the token ids where the network has a `padding_index`.
+    """
+    if isinstance(mask := keywords.get("attention_mask"), Tensor):
+        return mask == 0
+    if isinstance(mask := keywords.get("src_key_padding_mask"), Tensor):
+        return mask.bool() if not mask.is_floating_point() else mask == float("-inf")
+    index = getattr(net, "padding_index", None)
+    return inputs[0] == index if isinstance(index, int) and inputs else None

@@ -1,0 +1,78 @@
+"""Forward passes that leave something alone: eval mode and back, BatchNorm's statistics, the gradient."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from alasca.core import Batch, Net, Output, Phase, Seen, Step, backbone
+
+
+@contextlib.contextmanager
+def quiet_batchnorm(net: Net | nn.Module) -> Iterator[None]:
+    """Let BatchNorm use batch statistics in training mode without moving its running ones."""
+    layers = [module for module in net.modules() if isinstance(module, _NormBase) and module.track_running_stats]
+    for layer in layers:
+        layer.track_running_stats = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.track_running_stats = True
+
+
+def evaluated(net: Net, inputs: Any) -> Output:
+    """A training network's output in eval mode; it is in training mode again afterwards."""
+    net.eval()
+    try:
+        return net(inputs)
+    finally:
+        net.train()
+
+
+def quiet_forward(net: Net, batch: Batch) -> Output:
+    """A forward of plain inputs in training mode, without gradient, that leaves BatchNorm's statistics alone."""
+    with torch.no_grad(), quiet_batchnorm(net):
+        return net(batch.views[0])
+
+
+def plain_forward(net: Net, batch: Batch) -> Output:
+    """A forward of plain inputs for sub-classifiers alone: the backbone's BatchNorm statistics stay the method's."""
+    with quiet_batchnorm(backbone(net)):
+        return net(batch.views[0])
+
+
+def with_plain_forwards(
+    step: Step, nets: Sequence[Net], phase: Phase, batches: Mapping[str, Batch], partners: bool = True
+) -> Step:
+    """A step whose trained networks have all been seen on plain samples, by a forward of ours where no `Seen` says so.
+
+    It is the last to draw random numbers in its step, so that a step that needs it draws the same as one that does not.
+
+    Args:
+        step: what the method gave.
+        nets, phase, batches: what it was given.
+        partners: look at streams that follow another one too.
+    """
+    seen = {item.net for item in step.seen}
+    missing = [k for k in phase.train if k not in seen]
+    if not missing:
+        return step
+    plain = [
+        batch for name, batch in batches.items()
+        if name not in phase.observe and (partners or phase.streams[name].follows is None)
+    ]  # fmt: skip
+    found = tuple(Seen(k, quiet_forward(nets[k], batch), batch) for k in missing for batch in plain)
+    return step._replace(seen=(*step.seen, *found))
+
+
+def feature_of(output: Output) -> Tensor:
+    """What the classifier layer reads."""
+    if output.feature is None:
+        raise ValueError("the network has no linear layer whose output is the logits; name it with feature_at=")
+    return output.feature

@@ -1,0 +1,7 @@
+"""Recipe and task in, run folder out: what every door calls."""
+
+from alasca.training.prepare import Prepared as Prepared
+from alasca.training.prepare import prepare as prepare
+from alasca.training.prepare import resolve as resolve
+from alasca.training.run import resume as resume
+from alasca.training.run import train as train

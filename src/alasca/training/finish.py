@@ -1,0 +1,94 @@
+"""What a finished run holds: the model, a row for every sample, pictures or texts for the report, final figures."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+import torch
+
+from alasca.audit.issues import ranking_auroc
+from alasca.audit.quality import assess
+from alasca.data import Split
+from alasca.engine import Fitted, predictions
+from alasca.runs import Records, RunFolder, describe_model, model_tensors
+from alasca.training.prepare import Prepared
+
+PICTURES_KEPT = 48
+EXCERPT = 300
+"""Characters of a text that the report shows."""
+FINAL = (
+    "train_accuracy", "train_true_accuracy", "memorised", "selected", "selection_precision", "selection_recall",
+    "selection_f1", "selection_weight", "clean_auroc",
+)  # fmt: skip
+"""Figures of the last epoch that are a run's."""
+
+
+def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> None:
+    """Write the model, the table of samples, what the report shows of them, and last of all done.json.
+
+    Args:
+        prepared: what the run began with.
+        fitted: what it ended with.
+        split: its samples, on the device.
+        run: where to.
+    """
+    described = describe_model(
+        prepared.recipe, prepared.split.samples.transform, prepared.task.classes, prepared.shape,
+        prepared.job.place.channels_last,
+    )  # fmt: skip
+    run.write_model(model_tensors(fitted.method, fitted.nets), described)
+    records = collect(prepared, fitted, split)
+    run.write_records(records)
+    if split.texts is not None:
+        texts = split.texts.values
+        run.write_excerpts({int(row): texts[row][:EXCERPT] for row in records.ranking()[:PICTURES_KEPT]})
+    elif split.samples.transform.kind == "pictures":
+        rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
+        run.write_pictures(split.samples.inputs[rows].cpu(), rows)
+    run.write_done(figures(fitted, split, records))
+
+
+def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:
+    """What training saw of each sample, with a last look at the plain samples."""
+    given = split.samples.labels
+    log_p = predictions(fitted.method, fitted.nets, split.samples)[fitted.method.prediction]
+    everything = torch.arange(len(given))
+    held = np.zeros(len(given), dtype=bool)
+    if split.held is not None:
+        held[split.held.numpy()] = True
+    sound = split.samples.sound(everything)
+    unread = ~torch.isin(everything, split.train).numpy() & ~held
+    unread = unread if sound is None else unread | ~sound.numpy()
+    return assess(
+        split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
+        fitted.method.columns(given), split.truth,
+    )  # fmt: skip
+
+
+def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
+    """What done.json holds."""
+    history = fitted.history
+    done: dict[str, Any] = {
+        "format": 1,
+        "epochs": len(history),
+        "select": fitted.select,
+        "chosen_epoch": fitted.chosen_epoch,
+        "prediction": fitted.method.prediction,
+        "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
+        "label_issues": int(records.issue.sum()),
+        "noise_rate": split.noise_rate,
+        "waited": statistics.fmean(record["waited"] for record in history),
+        **fitted.method.figures(split.samples.labels),
+    }
+    for kind in [name for name in history[-1] if name.startswith(("test_accuracy", "val_accuracy"))]:
+        values = [record[kind] for record in history if kind in record]
+        done[f"{kind}_last"] = values[-1]
+        done[f"{kind}_last10"] = statistics.fmean(values[-10:])
+        if fitted.select == "noisy-val":
+            done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
+    done |= {kind: history[-1][kind] for kind in FINAL if kind in history[-1]}
+    if (auroc := ranking_auroc(records)) is not None:
+        done["issue_auroc"] = auroc
+    return done

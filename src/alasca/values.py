@@ -1,0 +1,106 @@
+"""Values that people write: what a text means, whether a value fits a type, how it is told. Imports no torch."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import tomllib
+import types
+import typing
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
+
+
+def option_value(text: str) -> Any:
+    """The value of ``--set name=value``: a TOML value, or else plain text.
+
+    >>> option_value("0.5"), option_value("uniform"), option_value("[0.1, 0.7, 60]"), option_value("none")
+    (0.5, 'uniform', (0.1, 0.7, 60), None)
+    """
+    words = {"none": None, "true": True, "false": False}
+    if text.lower() in words:
+        return words[text.lower()]
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+    return tuple(value) if isinstance(value, list) else value
+
+
+def written(value: object) -> str:
+    """A value as ``--set`` takes it.
+
+    >>> written(True), written(None), written(0.5), written((1, 2))
+    ('true', 'none', '0.5', '[1, 2]')
+    """
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(written(each) for each in value)}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def named(value: Any, hint: Any) -> Any:
+    """Numbers as texts where texts are expected and numbers are not: modules may be called 5.
+
+    >>> named(5, str | None), named((1, 3), Sequence[str] | None), named(5, int), named((1, 3), tuple[int, int])
+    ('5', ('1', '3'), 5, (1, 3))
+    """
+    members = (hint, *typing.get_args(hint))
+    if isinstance(value, tuple) and Sequence[str] in members:
+        return tuple(map(str, value))
+    if type(value) in (int, float) and str in members and not fits(value, hint):
+        return str(value)
+    return value
+
+
+def fits(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type.
+
+    >>> fits(1, float), fits(True, float), fits("no", bool), fits(None, int | None), fits((1, 2), tuple[int, int, int])
+    (True, False, False, True, False)
+    >>> fits((40, 80), tuple[int, ...]), fits((1.5,), tuple[int, ...]), fits("a", int), fits("a", str | None)
+    (True, False, False, True)
+    """
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value)
+    if hint in WORDS:
+        return type(value) is hint
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (types.UnionType, typing.Union):
+        return any(fits(value, part) for part in parts)
+    if origin is tuple:
+        inner = [parts[0]] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else list(parts)
+        return isinstance(value, tuple) and len(value) == len(inner) and all(map(fits, value, inner))
+    return not isinstance(value, (bool, int, float, type(None))) or hint is Any
+
+
+def in_words(hint: Any) -> str:
+    """What a type asks for, for people.
+
+    >>> in_words(int | None), in_words(float | tuple[float, float]), in_words(tuple[int, ...])
+    ('a whole number or none', 'a number or [a number, a number]', 'a list of: a whole number')
+    """
+    parts = typing.get_args(hint)
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        return " or ".join(dict.fromkeys(in_words(part) for part in parts))
+    if typing.get_origin(hint) is tuple:
+        if parts[1:] == (...,):
+            return f"a list of: {in_words(parts[0])}"
+        return f"[{', '.join(in_words(part) for part in parts)}]"
+    return WORDS.get(hint, "a text")
+
+
+def nearest(name: str, known: Iterable[str], otherwise: str | None = None) -> str:
+    """What to say of a name that is none of those that are known.
+
+    >>> nearest("cee", ["ce", "gce", "elr"]), nearest("zzz", ["ce", "elr"])
+    ("did you mean 'ce'?", 'expected one of ce, elr')
+    """
+    known = list(known)
+    near = difflib.get_close_matches(name, known, 1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return otherwise or f"expected one of {', '.join(known) or 'none'}"

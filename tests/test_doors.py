@@ -1,0 +1,345 @@
+"""The doors: recipes and digests, tasks from what a program holds, runs that predict elsewhere, own parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+
+import alasca
+import alasca.functional as AF
+from alasca import Alasca, InputError, MethodWrapper, Place, Recipe, Task, create_method, train
+from alasca.cli.options import PlaceOptions, RecipeOptions, recipe_of
+from alasca.core import Clock, LossMethod, Method, Trained
+from alasca.engine import Stopped, predictions
+from alasca.runs import RunFolder
+from alasca.testing import everything, one_step, planted, require_same, settings, trained, trainer
+from alasca.training import prepare, resume
+from doors import ran, read, ready
+from lookalikes import picture
+
+OTHER: dict[str, Any] = {
+    "data": "cifar10", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9, "val_fraction": 0.3,
+    "shift": 2, "flip": True, "image_size": 64, "crop": 24, "on_bad_image": "skip", "input": "x", "label": "y",
+    "true": "t", "id": "i", "split": "s", "max_length": 9, "method": "elr", "alasca": False, "options": {"lam": 2.0},
+    "preset": "cifar10", "network": "mlp", "pretrained": True, "epochs": 3, "batch_size": 5, "optimizer": "adamw",
+    "lr": 0.5, "momentum": 0.8, "weight_decay": 0.1, "schedule": "step", "milestones": (3,), "lr_decay": 0.5,
+    "clip": 2.0, "accumulate": 2, "precision": "bf16", "select": "last", "seed": 5,
+}  # fmt: skip
+"""Another value of every setting."""
+
+
+def test_every_setting_that_decides_a_result_is_in_the_digest():
+    plain = Recipe()
+    assert OTHER.keys() == {each.name for each in dataclasses.fields(Recipe)}
+    digests = [dataclasses.replace(plain, **{name: value}).digest() for name, value in OTHER.items()]
+    assert len({plain.digest(), *digests}) == len(OTHER) + 1
+
+
+def test_a_digest_knows_no_folder_and_no_machine():
+    first, second = (
+        Recipe(data=f"table:{place}/t.csv", noise=f"file:{place}/n.npz#k", options={"alasca.store_dir": place})
+        for place in ("/a", "/b")
+    )
+    assert first != second
+    assert first.digest() == second.digest() != Recipe(data="npz:/a/t.npz").digest()
+    command = "from alasca.recipe import Recipe; print(Recipe(epochs=7).digest())"
+    other = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd="/")
+    assert other.stdout.strip() == Recipe(epochs=7).digest()
+
+
+def test_what_a_run_keeps_is_resolved_once(tmp_path: Path):
+    given = {"epochs": 6, "limit": 60, "batch_size": 16, "method": "coteaching", "preset": "paper"}
+    kept = ready(**given).recipe
+    assert kept.network == "small-resnet"
+    assert (kept.noise_seed, kept.val_fraction, kept.shift, kept.flip, kept.select) == (0, 0.0, 1, False, "last")
+    assert kept.options == {"warmup": 0, "ramp": 1, "alasca.warmup": 1, "alasca.at": ("block1", "block2")}
+    assert ready(**{name: getattr(kept, name) for name in kept.as_json()}).recipe == kept, "resolved twice, it stays"
+    run = ran(tmp_path / "run", **given)
+    described = run.settings()
+    assert run.recipe() == kept
+    assert described["recipe_sha256"] == kept.digest()
+    elsewhere = train(Recipe(**given), None, Place(device="cpu", threads=1, workers=0), tmp_path / "b")
+    assert elsewhere.settings()["recipe_sha256"] == kept.digest()
+    assert elsewhere.settings()["data_sha256"] == described["data_sha256"]
+    assert ran(tmp_path / "c", **{**given, "noise": "pair:0.2"}).settings()["data_sha256"] != described["data_sha256"]
+
+
+def test_command_line_and_file_offer_what_recipe_and_place_have(tmp_path: Path, capsys, monkeypatch):
+    """No setting is written twice: names, defaults and types of the options are those of the classes."""
+    for options, settings_class in ((RecipeOptions, Recipe), (PlaceOptions, Place)):
+        ours = {each.name: each for each in dataclasses.fields(settings_class)}
+        theirs = {each.name: each for each in dataclasses.fields(options)}
+        assert ours.keys() == theirs.keys()
+        for name, each in ours.items():
+            assert each.metadata["help"]
+            if name != "options":
+                assert theirs[name].default == each.default
+    assert recipe_of(RecipeOptions()) == Recipe()
+    monkeypatch.chdir(tmp_path)
+    values = {**OTHER, "data": "digits", "network": "small-resnet", "method": "sce", "preset": "cifar100",
+              "limit": 40, "crop": None, "image_size": None, "options": {"beta": 0.5}, "pretrained": False,
+              "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8}  # fmt: skip
+    lines = [
+        f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None and name != "options"
+    ]
+    Path("all.toml").write_text("\n".join([*lines, 'set = ["beta=0.5"]']) + "\n")
+    from alasca.cli import main
+
+    with pytest.raises(SystemExit) as end:
+        main(["train", "--config", "all.toml", "--device", "cpu", "--out", "r"])
+    assert end.value.code == 0, capsys.readouterr().err
+    kept = RunFolder.open(Path("r")).recipe()
+    expected = dataclasses.replace(Recipe(**values), preset=None, options={"alpha": 6.0, "beta": 0.5})
+    assert kept == expected
+
+
+@pytest.mark.parametrize("kind", ["pictures", "texts", "table", "arrays", "one"])
+def test_a_run_predicts_elsewhere_what_it_predicted_here(kind: str, tmp_path: Path):
+    given: dict[str, Any] = {"epochs": 2, "batch_size": 8}
+    draw = np.random.default_rng(0)
+    raw: Any
+    if kind == "pictures":
+        for k in range(24):
+            picture(tmp_path / "p" / "ab"[k % 2] / f"{k}.png", k, (20, 14))
+        given |= {"data": f"folder:{tmp_path / 'p'}", "image_size": 16, "crop": 12, "workers": 0}
+        raw = [tmp_path / "p" / "ab"[k % 2] / f"{k}.png" for k in (0, 2, 4, 1, 3)]
+    elif kind == "texts":
+        rows = [{"text": f"word{k % 5} and word{k % 3}", "label": k % 2} for k in range(40)]
+        pd.DataFrame(rows).to_json(tmp_path / "t.jsonl", orient="records", lines=True)
+        given |= {"data": f"table:{tmp_path / 't.jsonl'}"}
+        raw = [rows[k]["text"] for k in range(6)]
+    elif kind == "table":
+        frame = pd.DataFrame({"a": draw.normal(size=40), "town": ["x", "y", "z", "x"] * 10, "label": [0, 1] * 20})
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        given |= {"data": f"table:{tmp_path / 't.csv'}", "method": "coteaching"}
+        raw = frame.drop(columns="label").iloc[:7]
+    else:
+        pixels = draw.integers(0, 255, (40, 8, 8)).astype(np.uint8)
+        np.savez(tmp_path / "x.npz", x=pixels, y=np.arange(40) % 4)
+        given |= {"data": f"npz:{tmp_path / 'x.npz'}"}
+        given |= {"method": "one", "alasca": False, "options": {"predict": "ensemble"}} if kind == "one" else {}
+        raw = pixels[:9]
+    prepared = ready(**given)
+    made = alasca.engine.Trainer(prepared.job)  # the training process
+    fitted = made.fit()
+    run = ran(tmp_path / "run", **given)
+    shutil.move(run.path, tmp_path / "elsewhere")
+    if kind == "pictures":
+        shutil.copytree(tmp_path / "p", tmp_path / "q")
+        raw = [Path(str(path).replace("/p/", "/q/")) for path in raw]
+    model = alasca.load(tmp_path / "elsewhere")
+    ids = prepared.split.ids
+    rows_at = (
+        torch.arange(len(raw))
+        if kind != "pictures"
+        else torch.tensor([ids.index(f"{path.parent.name}/{path.name}") for path in raw])
+    )
+    here = predictions(fitted.method, fitted.nets, prepared.split.samples, rows_at)
+    assert set(here) == ({"main", "ensemble"} if kind == "one" else {"main", "average", "all", "sub"})
+    for name, log_p in here.items():
+        np.testing.assert_array_equal(model.predict(raw, name), log_p.exp().numpy(), err_msg=name)
+    np.testing.assert_array_equal(model.predict(raw), here[fitted.method.prediction].exp().numpy())
+    assert set(model.labels(raw)) <= set(prepared.task.classes)
+    with pytest.raises(InputError, match="predict: 'best', expected one of main"):
+        model.predict(raw, "best")
+
+
+def test_wrong_inputs_to_a_model_are_one_line(tmp_path: Path):
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 8, 8)).astype(np.uint8)
+    run = train(
+        Recipe(epochs=1, batch_size=8), Task.from_arrays(pixels, np.arange(40) % 4), Place(device="cpu"), tmp_path / "r"
+    )
+    model = alasca.load(run.path)
+    for wrong, words in (
+        (pixels.astype(np.float32) * 3 - 1, "expected pictures as uint8"), (np.zeros((2, 5)), "trained on pictures"),
+        (np.zeros((2, 3, 8, 8), np.uint8), "have 3 channels or columns, not 1"), (["a.png"], "pass arrays"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            model.predict(wrong)
+    (run.path / "model.json").unlink()
+    with pytest.raises(InputError, match="has no model yet"):
+        alasca.load(run.path)
+
+
+def test_tasks_from_what_a_program_holds(tmp_path: Path):
+    x, y = torch.randn(30, 4), ["cat", "dog", "cat"] * 10
+    task = Task.from_arrays(x, y, test=(x[:6], y[:6]), truth=y, ids=[f"s{k}" for k in range(30)])
+    assert (task.classes, task.ids[3]) == (("cat", "dog"), "s3")
+    assert task.labels[:3].tolist() == [0, 1, 0]
+    assert torch.equal(task.inputs, x)
+    held = Task.from_arrays(x.numpy(), torch.arange(30) % 3, val=(x[:4], [0, 1, 2, 0]))
+    assert held.held is not None
+    assert held.held.tolist() == [30, 31, 32, 33]
+    split = prepare(Recipe(select="noisy-val", epochs=1), held, Place(device="cpu")).split
+    assert split.train.tolist() == list(range(30))
+    assert split.held is not None
+    assert split.held.tolist() == [30, 31, 32, 33]
+    frame = pd.DataFrame({"age": [1.0, 2, 3, 4], "town": ["a", "b", "a", "a"]})
+    rows = Task.from_arrays(frame, [0, 1, 0, 1])
+    assert rows.inputs.tolist() == [[1, 1, 0], [2, 0, 1], [3, 1, 0], [4, 1, 0]]
+    texts = Task.from_arrays(["good film", "bad film"], ["pos", "neg"])
+    assert texts.inputs.values == ("good film", "bad film")
+    picture(tmp_path / "a.png", 0)
+    picture(tmp_path / "b.png", 1)
+    assert Task.from_arrays([tmp_path / "a.png", str(tmp_path / "b.png")], [0, 1]).inputs.shape == (2, 3, 32, 32)
+    data = torch.utils.data.TensorDataset(torch.randint(0, 255, (10, 3, 8, 8)).byte(), torch.arange(10) % 2)
+    assert Task.from_dataset(data, test=data).test_labels.tolist() == [0, 1] * 5
+    for arguments, words in (
+        ((x, y[:7]), "30 inputs and 7 labels"), ((x, [None] * 30), "row 0: None"),
+        (([torch.zeros(2), torch.zeros(3)], [0, 1]), "expected samples of one shape"),
+    ):  # fmt: skip
+        with pytest.raises(InputError, match=words):
+            Task.from_arrays(*arguments)
+    with pytest.raises(InputError, match="class 'bird' is not one of cat, dog"):
+        Task.from_arrays(x, y, test=(x[:1], ["bird"]))
+
+
+def test_library_calls_leave_the_caller_as_they_found_it(tmp_path: Path):
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), list(sys.path)
+    place = Place(device="cpu", threads=2, deterministic=True)
+    task = Task.from_arrays(torch.randn(40, 4, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 2)
+    train(Recipe(epochs=1, batch_size=8), task, place, tmp_path / "run")
+    alasca.load(tmp_path / "run")
+    assert torch.equal(torch.rand(3), expected)
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), list(sys.path)) == before
+
+
+def test_a_run_of_arrays_goes_on_with_the_same_arrays(tmp_path: Path):
+    x, y = torch.randn(40, 4), torch.arange(40) % 2
+    run = train(Recipe(epochs=2, batch_size=8), Task.from_arrays(x, y), Place(device="cpu"), tmp_path / "run")
+    (run.path / "done.json").unlink()
+    with pytest.raises(InputError, match=r"is not what .* was started on"):
+        resume(run.path, Task.from_arrays(x + 1, y))
+    assert resume(run.path, Task.from_arrays(x, y)).finished
+
+
+class Scaled(LossMethod):
+    """Cross-entropy of logits times a factor a sample, learned at a rate of its own, and an offset a class."""
+
+    def begin(self, nets, problem) -> None:
+        self.factors = nn.Parameter(torch.ones(problem.num_samples))
+        self.offset = nn.Parameter(torch.zeros(problem.num_classes))
+
+    def trained(self):
+        return [Trained([self.factors], lr=5.0, per_sample=True), Trained([self.offset], lr=0.01)]
+
+    def loss(self, logits: Tensor, batch, clock: Clock) -> Tensor:
+        return AF.cross_entropy(self.factors[batch.index, None] * logits + self.offset, batch.labels)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_method_trains_parameters_of_its_own(tmp_path: Path, optimizer: str, wrapped: bool):
+    def make() -> Method:
+        return Alasca(Scaled(), warmup=1) if wrapped else Scaled()
+
+    recipe = settings(3, optimizer=optimizer, lr=0.1 if optimizer == "sgd" else 0.01)
+    whole = trained(make(), planted(8), recipe)
+    tensors = everything(whole)
+    names = [name for name in tensors if name.endswith("factors")]
+    assert names == [f"method/{'method.' if wrapped else ''}factors"]
+    assert (tensors[names[0]] != 1).all(), "every sample's factor learned"
+    for stop in (1, 6, 9):
+        run = RunFolder.create(tmp_path / str(stop))
+        with pytest.raises(Stopped):
+            trained(make(), planted(8), recipe, run=run, stop_after=stop)
+        second = trainer(make(), planted(8), recipe, run=run)
+        second.fit(resume=True)
+        require_same(tensors, everything(second), f"stopped after {stop}")
+
+
+def test_a_step_changes_only_its_own_rows_and_by_its_own_rate():
+    method = Scaled()
+    bench, phase, batches, clock = one_step(method)
+    index, twin = batches["all"].index, method.factors.detach().clone().requires_grad_()
+    before, offset = method.factors.detach().clone(), method.offset.detach().clone()
+    torch.manual_seed(3)
+    output = bench.nets[0](batches["all"].views[0])
+    logits = output.logits.detach()
+    AF.cross_entropy(twin[index, None] * logits, batches["all"].labels).mean().backward()
+    torch.manual_seed(3)
+    bench.update(phase, batches, clock, 0.5)
+    rest = torch.ones(len(before), dtype=torch.bool)
+    rest[index] = False
+    assert torch.equal(method.factors.detach()[rest], before[rest]), "no momentum, no decay, no other row"
+    torch.testing.assert_close(method.factors.detach(), before - 0.5 * 5.0 * twin.grad)
+    moved = method.offset.detach() - offset
+    shift = torch.zeros(4, requires_grad=True)
+    AF.cross_entropy(logits + shift, batches["all"].labels).mean().backward()
+    torch.testing.assert_close(moved, -0.5 * 0.01 * shift.grad, rtol=1e-3, atol=1e-7)
+
+
+def test_the_gate_of_one_trains_and_is_saved():
+    made = trained(create_method("one"), planted(8), settings(2))
+    fresh = trainer(create_method("one"), planted(8), settings(2)).enter(0).job.method.gate.layers[0].weight
+    gate = made.job.method.gate.layers[0].weight
+    assert not torch.equal(gate, fresh)
+    assert "optimizer/method/gate.layers.0.weight/momentum_buffer" in everything(made)
+
+
+class Plain(MethodWrapper):
+    """A wrapper that changes nothing."""
+
+
+def test_a_wrapper_of_no_lines_forwards_every_hook():
+    for name in ("har", "dividemix", "truncated_gce", "cdr", "one", "fine", "early_stopping"):
+        bare, wrapped = (
+            trained(make(), planted(8, 16), settings(3))
+            for make in (lambda name=name: create_method(name), lambda name=name: Plain(create_method(name)))
+        )
+        ours = {key.replace("/method.", "/"): value for key, value in everything(wrapped).items()}
+        require_same(everything(bare), ours, name)
+        kept = [{k: v for k, v in record.items() if k not in ("seconds", "waited")} for record in wrapped.state.history]
+        assert kept == [
+            {k: v for k, v in record.items() if k not in ("seconds", "waited")} for record in bare.state.history
+        ]
+    inner = create_method("one", predict="ensemble")
+    for trait in ("networks", "select", "uses_best", "owns_branches", "mixes", "prediction"):
+        assert getattr(Plain(inner), trait) == getattr(inner, trait)
+    missing = [name for name in vars(Method) if not name.startswith("_") and name not in vars(MethodWrapper)]
+    assert set(missing) == {"presets", "epoch_options"}
+
+
+@pytest.mark.parametrize("name", ["mixup", "crust", "elr_plus", "dividemix", "fine", "truncated_gce"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_every_sample_is_seen_in_every_epoch(name: str, wrapped: bool):
+    """And what was seen of it is this epoch's: a network that learned it says so."""
+    options = {"crust": {"start": 1}, "fine": {"warmup": 1, "every": 1}, "dividemix": {"warmup": 1}}.get(name, {})
+    method = create_method(name, **options)
+    made = trained(Alasca(method, warmup=1) if wrapped else method, planted(8, 16), settings(4))
+    visits = made.trace.visits
+    assert (visits[:64] >= 4).all()
+    assert (visits[64:] == 0).all()
+    assert all("train_accuracy" in record for record in made.state.history)
+    assert ((made.trace.sub_visits > 0) == (visits > 0 if wrapped else torch.zeros(80, dtype=torch.bool))).all()
+
+
+def test_what_was_not_held_out_or_seen_has_a_row_all_the_same(tmp_path: Path):
+    run = ran(tmp_path / "run", epochs=2, limit=100, batch_size=16, val_fraction=0.2, noise="symmetric:0.3")
+    records = run.records()
+    assert len(records.ids) == 100
+    assert records.held.sum() == 20
+    assert (records.visits[records.held] == 0).all()
+    assert (records.visits[~records.held] == 2).all()
+    assert np.isfinite(records.quality).all()
+    assert np.isnan(records.extra["sub_quality"][records.held]).all()
+    assert np.isnan(records.extra["ema_confidence"][records.held]).all()
+    model, task = alasca.load(run.path), read("digits")
+    row = {name: k for k, name in enumerate(task.ids)}
+    held = [row[records.ids[k]] for k in np.nonzero(records.held)[0]]
+    own = model.predict(task.inputs[held])[np.arange(20), records.given[records.held]]
+    np.testing.assert_allclose(records.quality[records.held], own, atol=1e-5)
