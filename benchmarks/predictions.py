@@ -4,10 +4,10 @@
     python benchmarks/predictions.py runs/predictions --jobs 0                  # the tables only
 
 Every run is ``alasca train`` of a method inside ALASCA with a tenth of the noisy labels held out; each of its epochs
-measures every kind of prediction, so that one run serves all. A kind is chosen on the *noisy held-out* labels of the sets
-in `CHOSEN_ON`, and confirmed by the test accuracy on the sets in `CONFIRMED_ON`, which took no part. `CONTROLS` trains
-the sub-classifiers in other ways: is it ALASCA, or the company of classifiers? Writes ``results/predictions.csv`` and the
-tables of ``docs/methods.md``. CIFAR-10 runs need ``--data-dir``; without it they are left out.
+measures every kind of prediction, so that one run serves all. A kind is chosen on the *noisy held-out* labels of the
+sets in `CHOSEN_ON`, and confirmed by the test accuracy on the sets in `CONFIRMED_ON`, which took no part. `CONTROLS`
+trains the sub-classifiers in other ways: is it ALASCA, or the company of classifiers? Writes
+``results/predictions.csv`` and the tables of ``docs/methods.md``. CIFAR-10 runs need ``--data-dir``; without it they are left out.
 """
 
 from __future__ import annotations

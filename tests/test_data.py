@@ -334,3 +334,20 @@ def test_whole_numbers_as_floats_are_labels(tmp_path: Path):
         np.savez(tmp_path / "t.npz", x=np.zeros((3, 2)), y=np.array([0.0, 1, bad]))
         with pytest.raises(InputError, match="expected whole numbers or strings"):
             read(f"npz:{tmp_path / 't.npz'}")
+
+
+def test_the_view_of_gjs_is_gentler_and_hides_half_the_side():
+    """RandAugment with N = 1 and M = 3 of 30, Cutout of 16 on 32 pixels; "strong" hides 8."""
+    pictures = torch.full((64, 3, 32, 32), 128, dtype=torch.uint8)
+    transform = Transform("pictures")
+    hidden = {}
+    for name in ("randaugment", "strong"):
+        view = transform.view(pictures, name, torch.arange(64), seed=3)
+        black = (view == 0).all(1)
+        hidden[name] = int(black.flatten(1).sum(1).max())
+    assert hidden["randaugment"] == 16 * 16
+    assert hidden["strong"] >= 8 * 8
+    gentle = transform.view(pictures, "randaugment", torch.arange(64), seed=3)
+    seen = gentle[(gentle > 0)]
+    moved = (seen - 128 / 255).abs() > 0.12
+    assert moved.double().mean() < 0.02, "a tenth of an operation's range; the borders of moved pictures are black"

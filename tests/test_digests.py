@@ -25,7 +25,8 @@ from alasca.testing import everything, planted, settings, trained
 
 FILE = Path(__file__).parent / "digests.json"
 OPTIONS = {
-    "ce": {}, "elr": {}, "coteaching": {"warmup": 1, "ramp": 1}, "dividemix": {"warmup": 1, "ramp": 2},
+    "ce": {}, "elr": {}, "coteaching": {"warmup": 1, "ramp": 1},
+    "dividemix": {"warmup": 1, "ramp": 2, "warmup_batch": 1},
     "fine": {"warmup": 1, "every": 1}, "cdr": {},
 }  # fmt: skip
 GROUPS = ("net", "optimizer", "method")

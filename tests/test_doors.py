@@ -32,7 +32,8 @@ OTHER: dict[str, Any] = {
     "data": "cifar10", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9, "val_fraction": 0.3,
     "shift": 2, "flip": True, "image_size": 64, "crop": 24, "on_bad_image": "skip", "input": "x", "label": "y",
     "true": "t", "id": "i", "split": "s", "max_length": 9, "method": "elr", "alasca": False, "options": {"lam": 2.0},
-    "preset": "cifar10", "network": "mlp", "pretrained": True, "epochs": 3, "batch_size": 5, "optimizer": "adamw",
+    "preset": "cifar10", "network": "mlp", "pretrained": True,
+    "restart_epochs": 3, "lr_min": 0.1, "epochs": 3, "batch_size": 5, "optimizer": "adamw",
     "lr": 0.5, "momentum": 0.8, "weight_decay": 0.1, "schedule": "step", "milestones": (3,), "lr_decay": 0.5,
     "clip": 2.0, "accumulate": 2, "precision": "bf16", "select": "last", "seed": 5,
 }  # fmt: skip
@@ -343,3 +344,24 @@ def test_what_was_not_held_out_or_seen_has_a_row_all_the_same(tmp_path: Path):
     held = [row[records.ids[k]] for k in np.nonzero(records.held)[0]]
     own = model.predict(task.inputs[held])[np.arange(20), records.given[records.held]]
     np.testing.assert_allclose(records.quality[records.held], own, atol=1e-5)
+
+
+def test_published_recipes_give_what_the_command_line_leaves_out(tmp_path: Path, capsys, monkeypatch):
+    from alasca.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    Path("a.toml").write_text('recipe = "elr"\nepochs = 2\n')
+    for arguments, expected in (
+        (["--recipe", "paper", "--epochs", "3"], {"epochs": 3, "schedule": "step", "lr_decay": 0.01, "lr": 0.02}),
+        (["--config", "a.toml"], {"epochs": 2, "schedule": "restarts", "lr_min": 1e-3, "weight_decay": 1e-3}),
+        (["--config", "a.toml", "--lr", "0.1"], {"lr": 0.1, "restart_epochs": 10}),
+    ):
+        out = f"r{len(list(Path().iterdir()))}"
+        with pytest.raises(SystemExit) as end:
+            main(["train", *arguments, "--network", "small-resnet", "--limit", "60", "--device", "cpu", "--out", out])
+        assert end.value.code == 0, capsys.readouterr().err
+        kept = RunFolder.open(Path(out)).recipe()
+        assert {name: getattr(kept, name) for name in expected} == expected
+    assert alasca.named_recipe("dividemix", noise="pair:0.4").milestones == (150,)
+    with pytest.raises(InputError, match="recipe: 'papr' is unknown; did you mean 'paper'"):
+        alasca.named_recipe("papr")

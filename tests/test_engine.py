@@ -141,6 +141,21 @@ def test_schedules_by_hand():
     assert factors == pytest.approx([1, 1, 0.01, 0.01, 0.0001])
 
 
+def test_cosine_restarts_by_hand():
+    """Half way down after five of ten epochs, at the lowest rate before the tenth, and back at the top with it."""
+    recipe = Recipe(schedule="restarts", restart_epochs=10, lr=0.02, lr_min=1e-3, epochs=30)
+    at = [
+        0.02 * lr_factor(recipe, Clock.at(0, epoch, 30, 0, 4), step)
+        for epoch, step in ((0, 0), (5, 0), (10, 0), (25, 0))
+    ]
+    assert at == pytest.approx([0.02, 0.0105, 0.02, 0.0105])
+    assert 0.02 * lr_factor(recipe, Clock.at(0, 9, 30, 0, 4), 2) == pytest.approx(
+        1e-3 + 0.019 * 0.5 * (1 + math.cos(math.pi * 0.95))
+    )
+    falling = Recipe(schedule="cosine", lr=0.02, lr_min=1e-3, epochs=30)
+    assert 0.02 * lr_factor(falling, Clock.at(0, 29, 30, 0, 1), 1) == pytest.approx(1e-3)
+
+
 def test_metrics_are_those_of_the_run(tmp_path: Path):
     run = RunFolder.create(tmp_path / "run")
     made = trained(create_method("ce"), planted(16, held=16), settings(30), run=run)

@@ -241,7 +241,7 @@ def test_jensen_shannon_sees_its_views():
     method = create_method("gjs", label_weight=0.3)
     made, phase, batches, clock = one_step(method)
     batch = batches["all"]
-    assert phase.streams["all"].views == ("strong", "strong")
+    assert phase.streams["all"].views == ("randaugment", "randaugment")
     assert not torch.equal(*batch.views)
     torch.manual_seed(0)
     step = method.step(made.nets, batches, phase, clock)

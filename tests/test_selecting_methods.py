@@ -440,3 +440,31 @@ def test_two_networks_share_nothing_and_differ_by_seed_only(name: str):
         for net, average in zip(made.bench.nets, made.job.method.averages, strict=True):
             assert all(map(torch.equal, backbone(net).parameters(), average.net.parameters()))
             assert not {p.data_ptr() for p in average.parameters()} & {p.data_ptr() for p in net.parameters()}
+
+
+def test_elr_plus_for_clothing1m_averages_all_steps_alike():
+    """The authors' file: min(1 - 1 / (s + 1), 0.9999), s = 1 at the first step: halves, then thirds, ..."""
+    method = create_method("elr_plus", decay=0.9999, averaging="counted")
+    found = [method.momentum(torch.tensor(done), LATE).item() for done in (0, 1, 2, 98, 10**6)]
+    assert found == pytest.approx([1 / 2, 2 / 3, 3 / 4, 0.99, 0.9999])
+
+
+def test_dividemix_warms_up_with_batches_twice_as_large():
+    bench, *_ = one_step(create_method("dividemix", warmup=10))
+    phases = bench.plan(LATE._replace(epoch=0))
+    assert [len(next(bench.batches(phase))["all"].labels) for phase in phases] == [32, 32]
+    single, *_ = one_step(create_method("dividemix", warmup=10, warmup_batch=1))
+    assert len(next(single.batches(single.plan(LATE._replace(epoch=0))[0]))["all"].labels) == 16
+
+
+def test_crust_may_choose_by_given_label():
+    """Each given class keeps its half; by predicted class it does not."""
+    shares = {}
+    for group in ("given", "predicted"):
+        method = create_method("crust", start=0, mix=False, group_by=group, selection="centrality")
+        bench, *_ = one_step(method, noise=32)
+        index, _ = method.coreset(bench.nets[0], bench.probe)
+        shares[group] = bench.job.split.samples.labels[index].bincount(minlength=4).tolist()
+    counts = bench.job.split.samples.labels[:64].bincount(minlength=4)
+    assert shares["given"] == (counts / 2).ceil().long().tolist()
+    assert shares["predicted"] != shares["given"]

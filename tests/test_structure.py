@@ -22,6 +22,7 @@ LAYERS = [
     {"surgery", "stores"},
     {"distributed"},
     {"core"},
+    {"published"},
     {"recipe", "functional"},
     {"values"},
     {"errors"},

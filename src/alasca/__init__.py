@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from alasca.methods import create_method as create_method
     from alasca.methods import list_methods as list_methods
     from alasca.methods.alasca import Alasca as Alasca
+    from alasca.published import named_recipe as named_recipe
     from alasca.recipe import Place as Place
     from alasca.recipe import Recipe as Recipe
     from alasca.runs import load as load
@@ -40,6 +41,7 @@ _HOMES = {
     "Task": "data",
     "create_method": "methods",
     "list_methods": "methods",
+    "named_recipe": "published",
     "load": "runs",
     "resume": "training",
     "train": "training",
@@ -60,6 +62,7 @@ __all__ = [
     "functional",
     "list_methods",
     "load",
+    "named_recipe",
     "resume",
     "train",
 ]

@@ -142,9 +142,14 @@ class Recipe(Checked):
     momentum: float = setting(TRAINING, 0.9, "Of SGD.", least=0, below=1)
     weight_decay: float = setting(TRAINING, 5e-4, "L2 for SGD, decoupled for AdamW; on all parameters.", least=0)
     schedule: str = setting(
-        TRAINING, "cosine", "cosine, step, constant or onecycle.", among=("cosine", "step", "constant", "onecycle")
+        TRAINING,
+        "cosine",
+        "cosine, restarts, step, constant or onecycle.",
+        among=("cosine", "restarts", "step", "constant", "onecycle"),
     )
     milestones: tuple[int, ...] = setting(TRAINING, (40, 80), "Epochs at which step divides.")
+    restart_epochs: int = setting(TRAINING, 10, "Epochs of each cosine of restarts.", least=1)
+    lr_min: float = setting(TRAINING, 0.0, "Where the learning rate of cosine and restarts ends.", least=0)
     lr_decay: float = setting(TRAINING, 0.01, "What step multiplies by.", above=0)
     clip: float | None = setting(TRAINING, None, "Largest gradient norm of a network.", above=0)
     accumulate: int = setting(TRAINING, 1, "Micro-batches an optimiser step.", least=1)

@@ -34,11 +34,11 @@ def parse_options(given: list[str]) -> dict[str, Any]:
     return options
 
 
-def config_file(arguments: list[str]) -> str | None:
-    """The file after ``--config``, if any."""
+def value_of(option: str, arguments: list[str]) -> str | None:
+    """What follows an option, if it is there."""
     for k, argument in enumerate(arguments):
-        if argument == "--config" and k + 1 < len(arguments):
+        if argument == option and k + 1 < len(arguments):
             return arguments[k + 1]
-        if argument.startswith("--config="):
+        if argument.startswith(f"{option}="):
             return argument.partition("=")[2]
     return None

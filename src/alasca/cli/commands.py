@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Toml
+from cyclopts.config import Dict, Toml
 
-from alasca.cli.arguments import config_file, new_folder
+from alasca.cli.arguments import new_folder, value_of
 from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
 from alasca.cli.options import GROUPS, PlaceOptions, RecipeOptions, place_of, recipe_of
 from alasca.errors import InputError
-from alasca.recipe import RUN, Place, Recipe
+from alasca.published import RECIPES, named_settings
+from alasca.recipe import RUN, TRAINING, Place, Recipe
+from alasca.values import written
 
 app = App(
     name="alasca",
@@ -78,8 +80,12 @@ def demo(
 @app.command
 def train(
     *,
-    recipe: RecipeOptions = RecipeOptions(),  # noqa: B008  # frozen
+    settings: RecipeOptions = RecipeOptions(),  # noqa: B008  # frozen
     place: PlaceOptions = PlaceOptions(),  # noqa: B008
+    recipe: Annotated[
+        str | None,
+        Parameter(group=GROUPS[TRAINING], help="Published settings that the others overrule; see alasca list recipes."),
+    ] = None,
     out: Annotated[Path | None, Parameter(group=GROUPS[RUN], help="New run folder. Default: runs/train-DATE.")] = None,
     config: Annotated[
         Path | None, Parameter(group=GROUPS[RUN], help="TOML file with these settings; the command line wins.")
@@ -89,7 +95,7 @@ def train(
 
     Example: alasca train --data folder:PHOTOS --epochs 100 --out runs/photos
     """
-    made, where = recipe_of(recipe), place_of(place)
+    made, where = recipe_of(settings), place_of(place)
     folder = out or new_folder("train")
     from alasca.cli.telling import carry_out
     from alasca.engine import Progress
@@ -151,14 +157,16 @@ def report(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[Literal["all", "methods", "data", "noise", "networks"], Parameter(help="Which.")] = "all",
+    what: Annotated[
+        Literal["all", "methods", "recipes", "data", "noise", "networks"], Parameter(help="Which.")
+    ] = "all",
     /,
     *,
     verbose: Annotated[
         bool, Parameter(help="Options of every method, and its presets with their source.", negative="")
     ] = False,
 ) -> int:
-    """List methods, data sources, label noise and networks.
+    """List methods, published recipes, data sources, label noise and networks.
 
     Example: alasca list methods --verbose
     """
@@ -183,6 +191,12 @@ def list_(
             block("Methods (--method)", {name: summary(method_class(name)) for name in list_methods()})
         options = f"options (--set alasca.NAME=VALUE): {', '.join(option_names(load(wrapper)))}"
         block("Wrapper (--alasca, on by default)", {"alasca": summary(load(wrapper)), "": options})
+    if what in ("all", "recipes"):
+        rows = {
+            name: f"{' '.join(f'{key}={written(value)}' for key, value in known.settings.items())} [{known.source}]"
+            for name, known in RECIPES.items()
+        }
+        block("Recipes (--recipe)", rows)
     if what in ("all", "data"):
         block("Data (--data)", {form.written: summary(form.read) for form in SOURCES.values()})
     if what in ("all", "data", "noise"):
@@ -205,18 +219,25 @@ def one_line(error: CycloptsError) -> str:
 
 
 def configure(arguments: list[str]) -> None:
-    """Let ``--config FILE`` of train give the settings that the command line leaves out."""
-    file = config_file(arguments)
+    """Let ``--config FILE`` of train, and then ``--recipe NAME``, give the settings that the command line leaves out."""
+    file, found = value_of("--config", arguments), {}
+    sources: list[Toml | Dict] = []
     if file is not None:
         try:
-            check_flat(file, tomllib.loads(Path(file).read_text()))
+            found = tomllib.loads(Path(file).read_text())
+            check_flat(file, found)
         except FileNotFoundError:
             raise InputError(f"config: no such file: {file}") from None
         except InputError:
             raise
         except (OSError, ValueError) as error:
             raise InputError(f"config: {file} can't be read as TOML ({error})") from error
-    app["train"].config = () if file is None else (Toml(file, must_exist=True, use_commands_as_keys=False),)
+        sources.append(Toml(file, must_exist=True, use_commands_as_keys=False))
+    name = value_of("--recipe", arguments) or found.get("recipe")
+    if name is not None:
+        settings = {key: list(v) if isinstance(v, tuple) else v for key, v in named_settings(str(name)).items()}
+        sources.append(Dict(settings, use_commands_as_keys=False, source=f"recipe {name}"))
+    app["train"].config = tuple(sources)
 
 
 def check_flat(file: str, found: dict[str, Any]) -> None:

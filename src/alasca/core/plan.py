@@ -87,6 +87,7 @@ class Problem:
         example: two rows of inputs as the network reads them, on the training device.
         epochs: epochs of the whole run.
         seed: the run's seed.
+        batch_size: the run's, over all processes.
     """
 
     num_samples: int
@@ -94,6 +95,7 @@ class Problem:
     example: Tensor
     epochs: int
     seed: int
+    batch_size: int = 64
 
 
 class Probe(Protocol):

@@ -13,6 +13,8 @@ from alasca.data.seeds import fold
 from alasca.data.views import VIEWS, centre_crop, crop_and_flip, cutout, randaugment
 from alasca.errors import InputError
 
+STRENGTHS = {"strong": (2, 0.6, 4), "randaugment": (1, 0.1, 2)}
+"""RandAugment's operations, their magnitude, and the part of the side that Cutout hides."""
 KINDS = {torch.uint8: "pictures", torch.float32: "numbers", torch.int64: "texts"}
 
 
@@ -79,8 +81,10 @@ class Transform:
 
         Args:
             values: the samples as they are kept: ``[B, C, H, W]`` bytes, ``[B, D]`` numbers, ``[B, T]`` token ids.
-            name: ``"plain"``, ``"weak"`` (pictures: shift and flip) or ``"strong"`` (pictures: weak, then two
-                RandAugment-style operations and Cutout). Numbers and texts have the plain view only, under any name.
+            name: ``"plain"``, ``"weak"`` (pictures: shift and flip), ``"strong"`` (pictures: weak, then two
+                RandAugment-style operations and Cutout of a quarter of the side) or ``"randaugment"`` (weak, one gentle
+                operation, N = 1 and M = 3 of 30, and Cutout of half the side). Numbers and texts have the plain view
+                only, under any name.
             rows: positions ``[B]``.
             seed: of the draws, which each sample has of its own.
         """
@@ -92,9 +96,10 @@ class Transform:
             else:
                 values = crop_and_flip(values, self.crop, self.shift, self.flip, seed, rows)
             values = values.float() / 255
-            if name == "strong":
-                values = randaugment(values, 2, 0.6, fold(seed, "ops"), rows)
-                values = cutout(values, max(1, values.shape[-1] // 4), fold(seed, "cut"), rows)
+            if name in STRENGTHS:
+                count, magnitude, part = STRENGTHS[name]
+                values = randaugment(values, count, magnitude, fold(seed, "ops"), rows)
+                values = cutout(values, max(1, values.shape[-1] // part), fold(seed, "cut"), rows)
         if self.mean is None or self.std is None:
             return values
         shape = (1, -1, 1, 1) if self.kind == "pictures" else (1, -1)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from alasca.data.seeds import fold, uniform
 
-VIEWS = ("plain", "weak", "strong")
+VIEWS = ("plain", "weak", "strong", "randaugment")
 
 
 def crop_and_flip(pictures: Tensor, crop: int | None, shift: int, flip: bool, seed: int, index: Tensor) -> Tensor:

@@ -53,7 +53,8 @@ class Job:
         """What the method may know."""
         samples = self.split.samples
         example = samples.view("plain", self.split.train[:2].to(samples.labels.device)).cpu()
-        return Problem(len(samples), self.split.num_classes, example, self.recipe.epochs, self.recipe.seed)
+        recipe = self.recipe
+        return Problem(len(samples), self.split.num_classes, example, recipe.epochs, recipe.seed, recipe.batch_size)
 
     def networks(self, stage: int) -> tuple[list[nn.Module], Problem]:
         """One network for each of the method's, seeded by its number, with what the method attaches; on the CPU."""

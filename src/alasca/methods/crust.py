@@ -46,11 +46,12 @@ class Crust(Method):
         start: first epoch of choosing.
         selection: ``"facility"``: greedy facility location with cluster sizes as weights, the paper's; or
             ``"centrality"``: the dense core with equal weights, which is what the authors' code amounts to.
+        group_by: classes in which medoids are chosen: ``"predicted"``, the paper's, or ``"given"`` labels, the code's.
         epsilon: facility location by stochastic greedy, above 0 and below 1: fewer distances for classes of more than
             8,192 samples, whose matrix is not held; no faster for smaller ones. None: exact.
         mix: mix each medoid with a sample of the same given label, lam from Beta(1, 0.1); the label stays.
 
-    Differences from the authors' code: it groups by given label (the paper, and we, by predicted class), takes
+    Differences from the authors' code: it groups by given label (`group_by`), takes
     gradients of the batch's mean loss in training mode on augmented pictures, and its greedy algorithm picks by
     centrality with equal weights (``selection="centrality"``).
     """
@@ -68,6 +69,7 @@ class Crust(Method):
         fraction: float = 0.5,
         start: int = 5,
         selection: str = "facility",
+        group_by: str = "predicted",
         epsilon: float | None = None,
         mix: bool = True,
     ) -> None:
@@ -78,9 +80,12 @@ class Crust(Method):
             raise ValueError(f"start: {start}, expected at least 0")
         if selection not in SELECTIONS:
             raise ValueError(f"selection: {selection!r}, expected one of {', '.join(SELECTIONS)}")
+        if group_by not in ("predicted", "given"):
+            raise ValueError(f"group_by: {group_by!r}, expected one of predicted, given")
         if epsilon is not None and not 0 < epsilon < 1:
             raise ValueError(f"epsilon: {epsilon}, expected above 0 and below 1, or none")
         self.fraction, self.start, self.selection, self.epsilon, self.mix = fraction, start, selection, epsilon, mix
+        self.group_by = group_by
 
     def begin(self, nets: Sequence[Net], problem: Problem) -> None:
         weight = torch.ones(problem.num_samples, device=problem.example.device)
@@ -99,7 +104,7 @@ class Crust(Method):
         return [Phase((0,), streams)]
 
     def coreset(self, net: Net, probe: Probe) -> tuple[Tensor, Tensor]:
-        """Medoids of every predicted class, and how many points lie nearest to each."""
+        """Medoids of every class, and how many points lie nearest to each."""
         inner = unwrapped(net)
         assert isinstance(inner, OutputNet)
         metric = gram_root(inner.classifier.weight.detach())
@@ -110,10 +115,10 @@ class Crust(Method):
             return torch.cat([residual @ metric.to(residual), output.logits.argmax(1, keepdim=True).to(residual)], 1)
 
         found = probe(net, gradient)
-        points, predicted = found[:, :-1], found[:, -1].long()
+        points, group = found[:, :-1], probe.labels if self.group_by == "given" else found[:, -1].long()
         index, weight = [], []
-        for k in torch.unique(predicted):
-            own = (predicted == k).nonzero()[:, 0]
+        for k in torch.unique(group):
+            own = (group == k).nonzero()[:, 0]
             budget = math.ceil(self.fraction * len(own) - 1e-9)
             if self.selection == "facility":
                 medoids, sizes = facility_location(points[own], budget, self.epsilon)

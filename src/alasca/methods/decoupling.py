@@ -24,7 +24,8 @@ class Decoupling(Method):
             the batch, above 0.
 
     Differences from the authors' code: theirs is binary and weights classes of a batch evenly, which is the same on
-    balanced batches; its floor is ours. The 30 epochs of warm-up are those of Ko et al. (2022). The prediction is the
+    balanced batches; its floor is ours. The 30 epochs of warm-up are those of Ko et al. (2022), in
+    whose code the warm-up is over as soon as anything disagrees. The prediction is the
     mean over both networks.
     """
 

@@ -43,6 +43,7 @@ class DivideMix(Method):
         temperature: T of sharpening, above 0.
         alpha: of mixup's Beta(alpha, alpha), at least 0.01.
         warmup: epochs of cross-entropy.
+        warmup_batch: batches of the run's size that a step of the warm-up takes, at least 1; 2 in the code.
         ramp: epochs, at least 1.
         penalty: in the warm-up, penalise confident predictions (asymmetric noise).
         average: epochs whose losses are averaged before the split, at least 1.
@@ -57,31 +58,24 @@ class DivideMix(Method):
     mixes = True
     epoch_options = ("warmup", "ramp")
     presets = (
-        Preset("cifar10-sym20", {"lambda_u": 0.0, "warmup": 10}, "authors' README"),
-        Preset("cifar10", {"lambda_u": 25.0, "warmup": 10}, "authors' README; sym 50% and 80%"),
-        Preset("cifar10-sym90", {"lambda_u": 50.0, "warmup": 10, "threshold": 0.6, "average": 5}, "README and code"),
-        Preset("cifar10-asym40", {"lambda_u": 0.0, "warmup": 10, "penalty": True}, "authors' README"),
-        Preset("cifar100-sym20", {"lambda_u": 25.0, "warmup": 30}, "authors' README"),
-        Preset("cifar100", {"lambda_u": 150.0, "warmup": 30}, "authors' README; sym 50% and 80%"),
-        Preset("cifar100-sym90", {"lambda_u": 150.0, "warmup": 30, "threshold": 0.6, "average": 5}, "README and code"),
+        Preset("cifar10-sym20", {"lambda_u": 0.0, "warmup": 10}, "authors' code"),
+        Preset("cifar10", {"lambda_u": 25.0, "warmup": 10}, "authors' code; sym 50% and 80%"),
+        Preset("cifar10-sym90", {"lambda_u": 50.0, "warmup": 10, "threshold": 0.6, "average": 5}, "authors' code"),
+        Preset("cifar10-asym40", {"lambda_u": 0.0, "warmup": 10, "penalty": True}, "authors' code"),
+        Preset("cifar100-sym20", {"lambda_u": 25.0, "warmup": 30}, "authors' code"),
+        Preset("cifar100", {"lambda_u": 150.0, "warmup": 30}, "authors' code; sym 50% and 80%"),
+        Preset("cifar100-sym90", {"lambda_u": 150.0, "warmup": 30, "threshold": 0.6, "average": 5}, "authors' code"),
         Preset("clothing1m", {"lambda_u": 0.0, "alpha": 0.5, "warmup": 1, "penalty": True}, "authors' code"),
         Preset("default", {}, "the CIFAR-10 values for 50% and 80%"),
     )
 
     def __init__(
-        self,
-        threshold: float = 0.5,
-        lambda_u: float = 25.0,
-        temperature: float = 0.5,
-        alpha: float = 4.0,
-        warmup: int = 10,
-        ramp: int = 16,
-        penalty: bool = False,
-        average: int = 1,
-    ) -> None:
+        self, threshold: float = 0.5, lambda_u: float = 25.0, temperature: float = 0.5, alpha: float = 4.0,
+        warmup: int = 10, warmup_batch: int = 2, ramp: int = 16, penalty: bool = False, average: int = 1,
+    ) -> None:  # fmt: skip
         super().__init__()
         for name, value, least in (
-            ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1),
+            ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1), ("warmup_batch", warmup_batch, 1),
             ("average", average, 1),
         ):  # fmt: skip
             if not value >= least:
@@ -91,13 +85,15 @@ class DivideMix(Method):
         check_above("temperature", temperature, 0.0)
         self.threshold, self.lambda_u, self.temperature, self.alpha = threshold, lambda_u, temperature, alpha
         self.warmup, self.ramp, self.penalty, self.average = warmup, ramp, penalty, average
+        self.warmup_batch = warmup_batch
 
     def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        self.wide = self.warmup_batch * problem.batch_size
         self.mixture = LossMixture(problem.num_samples, len(nets), self.average).to(problem.example.device)
 
     def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         if clock.epoch < self.warmup:
-            return [Phase((k,), {"all": Stream(draw=k)}) for k in (0, 1)]
+            return [Phase((k,), {"all": Stream(draw=k, batch=self.wide)}) for k in (0, 1)]
         self.mixture.look(nets, probe, clock.epoch - self.warmup)
         return [self.phase(k, self.mixture.clean[probe.index, 1 - k], probe.index) for k in (0, 1)]
 

@@ -28,6 +28,8 @@ class EarlyLearningPlus(Method):
         beta: momentum of the memories, from 0 to below 1.
         alpha: of mixup's Beta(alpha, alpha), at least 0.01.
         decay: final momentum of the averaged weights, from 0 to below 1.
+        averaging: ``"ramped"``: the momentum rises as ``exp(-5 (1 - s)^2)`` over `decay_steps`, as for CIFAR; or
+            ``"counted"``: ``min(1 - 1 / (step + 1), decay)``, as for Clothing1M.
         decay_steps: steps of a network in which it rises; None: half of its run (40,000 of 78,000 in the code).
         ramp_steps: steps in which lambda rises; 0: at once.
         reweight: multiply mixed targets by q, as for CIFAR-100.
@@ -43,7 +45,7 @@ class EarlyLearningPlus(Method):
         Preset("cifar10", {"lam": 3.0, "beta": 0.7}, SOURCE),
         Preset("cifar10-asymmetric", {"lam": 1.0, "beta": 0.9}, SOURCE),
         Preset("cifar100", {"lam": 7.0, "beta": 0.9, "ramp_steps": 40000, "reweight": True}, SOURCE),
-        Preset("clothing1m", {"lam": 3.0, "beta": 0.7, "decay": 0.9999}, SOURCE),
+        Preset("clothing1m", {"lam": 3.0, "beta": 0.7, "decay": 0.9999, "averaging": "counted"}, SOURCE),
         Preset("default", {}, "the CIFAR-10 values"),
     )
 
@@ -53,6 +55,7 @@ class EarlyLearningPlus(Method):
         beta: float = 0.7,
         alpha: float = 1.0,
         decay: float = 0.997,
+        averaging: str = "ramped",
         decay_steps: int | None = None,
         ramp_steps: int = 0,
         reweight: bool = False,
@@ -66,7 +69,9 @@ class EarlyLearningPlus(Method):
                 raise ValueError(f"{name}: {value}, expected at least 0 and below 1")
         if decay_steps is not None and decay_steps < 1:
             raise ValueError(f"decay_steps: {decay_steps}, expected at least 1, or none")
-        self.lam, self.beta, self.alpha, self.decay = lam, beta, alpha, decay
+        if averaging not in ("ramped", "counted"):
+            raise ValueError(f"averaging: {averaging!r}, expected one of ramped, counted")
+        self.lam, self.beta, self.alpha, self.decay, self.averaging = lam, beta, alpha, decay, averaging
         self.decay_steps, self.ramp_steps, self.reweight = decay_steps, ramp_steps, reweight
 
     def begin(self, nets: Sequence[Net], problem: Problem) -> None:
@@ -105,8 +110,14 @@ class EarlyLearningPlus(Method):
         (k,) = phase.train
         average = self.averages[k]
         assert isinstance(average, EmaWeights)
+        average.update(backbone(nets[k]), self.momentum(average.updates, clock))
+
+    def momentum(self, done: Tensor, clock: Clock) -> Tensor:
+        """Of the averaged weights after so many updates."""
+        if self.averaging == "counted":
+            return (1 - 1 / (done + 2)).clamp(max=self.decay)
         steps = self.decay_steps or max(1, clock.epochs * clock.steps_per_epoch // 4)
-        average.update(backbone(nets[k]), self.decay * rising((average.updates + 2) / steps))
+        return self.decay * rising((done + 2) / steps)
 
     def ramp(self, done: Tensor) -> Tensor:
         """rho: what lambda is multiplied by after so many steps."""

@@ -23,7 +23,7 @@ class JensenShannon(Method):
     Args:
         label_weight: pi_1, above 0 and below 1; the views share the rest evenly.
         num_views: at least 1; 2 is the paper's (M = 3).
-        view: ``"strong"`` (RandAugment-style and Cutout, the paper's) or ``"weak"``.
+        view: ``"randaugment"`` (N = 1, M = 3, and Cutout of half the side, the paper's), ``"strong"`` or ``"weak"``.
         scaled: divide by ``-(1 - pi_1) ln(1 - pi_1)``; the authors' WebVision run does not.
 
     Differences from the authors' code: none known; they choose pi_1 for each noise rate, the default is one value.
@@ -45,15 +45,15 @@ class JensenShannon(Method):
     )
 
     def __init__(
-        self, label_weight: float = 0.3, num_views: int = 2, view: str = "strong", scaled: bool = True
+        self, label_weight: float = 0.3, num_views: int = 2, view: str = "randaugment", scaled: bool = True
     ) -> None:
         super().__init__()
         if not 0 < label_weight < 1:
             raise ValueError(f"label_weight: {label_weight}, expected above 0 and below 1")
         if num_views < 1:
             raise ValueError(f"num_views: {num_views}, expected at least 1")
-        if view not in ("strong", "weak"):
-            raise ValueError(f"view: {view!r}, expected one of strong, weak")
+        if view not in ("randaugment", "strong", "weak"):
+            raise ValueError(f"view: {view!r}, expected one of randaugment, strong, weak")
         self.weights = (label_weight, *[(1 - label_weight) / num_views] * num_views)
         self.view, self.scaled = view, scaled
 

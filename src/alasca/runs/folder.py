@@ -1,9 +1,8 @@
 """A run is a folder.
 
 ``run.json`` (recipe, place, versions, digests), ``metrics.jsonl`` (a line an epoch), ``checkpoint/`` (the last two),
-``labels.safetensors`` (given labels, transition counts), and at the end
-``model.safetensors`` and ``model.json``, ``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and
-``done.json``.
+``labels.safetensors`` (given labels, transition counts), and at the end ``model.safetensors`` and ``model.json``,
+``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and ``done.json``.
 """
 
 from __future__ import annotations

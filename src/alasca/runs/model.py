@@ -141,5 +141,7 @@ def load(folder: str | Path) -> Model:
         if unknown := method.load_state_dict(own, strict=False).unexpected_keys:
             raise RuntimeError(f"no place for {', '.join(unknown)}")
     except RuntimeError as error:
-        raise InputError(f"{run.path}: model.safetensors does not fit model.json ({' '.join(str(error).split())})") from error
+        raise InputError(
+            f"{run.path}: model.safetensors does not fit model.json ({' '.join(str(error).split())})"
+        ) from error
     return Model(classes, method.eval(), nets, transform, tokenizer)
