@@ -7,7 +7,8 @@ Every run is ``alasca train`` of a method inside ALASCA with a tenth of the nois
 measures every kind of prediction, so that one run serves all. A kind is chosen on the *noisy held-out* labels of the
 sets in `CHOSEN_ON`, and confirmed by the test accuracy on the sets in `CONFIRMED_ON`, which took no part. `CONTROLS`
 trains the sub-classifiers in other ways: is it ALASCA, or the company of classifiers? Writes
-``results/predictions.csv`` and the tables of ``docs/methods.md``. CIFAR-10 runs need ``--data-dir``; without it they are left out.
+``results/predictions.csv`` and tables of ``docs/methods.md``. CIFAR-10 runs need ``--data-dir``, and are left out
+without it.
 """
 
 from __future__ import annotations
@@ -146,11 +147,12 @@ def everything(found: pd.DataFrame) -> str:
     return "\n".join([
         "Accuracy on held-out noisy labels / on the test set, last epoch, mean over methods and seeds:", "",
         table(heads, rows),
-        f"Chosen on the noisy held-out labels of {', '.join(CHOSEN_ON)} (mean over their rows: {by_kind}): **{chosen}**. "
-        f"On the sets that took no part, {chosen} less main, test accuracy in points: {'; '.join(gains) or 'not run'}.", "",
+        f"Chosen on the noisy held-out labels of {', '.join(CHOSEN_ON)} (mean over their rows: {by_kind}): "
+        f"**{chosen}**. On the sets that took no part, {chosen} less main, test accuracy in points: "
+        f"{'; '.join(gains) or 'not run'}.", "",
         "Digits, 60% symmetric, by method:", "", table(["method", *KINDS], each),
-        "Digits, 60% symmetric, cross-entropy on the main classifier, nothing held out; what the sub-classifiers learn from:",
-        "", table(["sub-classifiers", *KINDS], control),
+        "Digits, 60% symmetric, cross-entropy on the main classifier, nothing held out; what the sub-classifiers learn "
+        "from:", "", table(["sub-classifiers", *KINDS], control),
         f"{int(plain.groupby(['data', 'noise', 'method']).seed.nunique().min())} to "
         f"{found.seed.nunique()} seeds. Left out: DivideMix on tables, other methods than cross-entropy on CIFAR.", "",
     ])  # fmt: skip

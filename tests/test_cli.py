@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -362,3 +363,117 @@ def test_an_unfinished_run_does_not_stop_a_report_of_many(tmp_path: Path, capsys
     code, _, err = run("report", str(tmp_path / "b"), capsys=capsys)
     assert code == 2
     assert "has not ended; continue it with: alasca resume" in err
+
+
+def test_before_training_it_says_what_will_happen(tmp_path: Path, capsys, monkeypatch):
+    """At most eight lines where the data are as expected; a wrong column or class is seen at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "110")
+    _, out, _ = run("train", "--noise", "symmetric:0.4", *FAST, "--out", "one", capsys=capsys)
+    block = out.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in block] == [
+        "samples",
+        "classes",
+        "labels",
+        "network",
+        "method",
+        "machine",
+        "folder",
+    ]
+    assert "80 to train on, 80 to test on; pictures of 1x8x8" in block[0]
+    assert block[1].startswith("classes  10: 0 (")
+    assert "% wrong in truth (symmetric:0.4), which training can't see" in block[2]
+    assert "sub-classifiers after block1, block2" in block[3]
+    assert "2 epochs of 2 steps of 32" in block[4]
+    Path("t.csv").write_text(
+        "id,age,city,comment,label\n"
+        + "".join(
+            f"{k},{(7 * k) % 50},{'Ulm' if k % 3 else 'Bonn'},{k // 4},{'yes' if k % 2 else 'no'}\n" for k in range(60)
+        )
+    )
+    code, out, err = run(
+        "train",
+        "--data",
+        "table:t.csv",
+        "--epochs",
+        "2",
+        "--device",
+        "cpu",
+        "--limit",
+        "50",
+        "--out",
+        "two",
+        capsys=capsys,
+    )
+    assert (code, err) == (0, "")
+    assert "read     t.csv: numbers in age, city (2 categories), comment" in out
+    assert "classes  2: no (25), yes (25)" in out
+    code, out, _ = run("resume", "two", capsys=capsys)
+    assert "samples" not in out.splitlines()[0]
+
+
+TABLES = [
+    ("Unnamed: 0,label\n0,a\n1,b\n2,a\n", "none to learn from (its column Unnamed: 0 (counts the rows)); name the"),
+    ("k,label\n5,a\n6,b\n7,a\n8,b\n", "none to learn from (its column k (counts the rows))"),
+    ("n,note,label\n" + "".join(f"{k * k},text {k},{k % 2}\n" for k in range(200)),
+     "column 'note' holds texts, 200 different ones; say what to read: --input note (the texts) or --input n (the "),
+    ("comment,label\nx,a\ny,b\n", "has no column 'coment', only comment, label; did you mean 'comment'?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "words"), TABLES)
+def test_a_table_that_would_teach_nothing_is_refused(text: str, words: str, tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("t.csv").write_text(text)
+    options = ["--input", "coment"] if "coment'" in words else []
+    code, _, err = run("train", "--data", "table:t.csv", *options, "--out", "r", capsys=capsys)
+    assert code == 2
+    assert words in err
+    assert err.count("\n") == 1
+    assert not Path("r").exists()
+
+
+def test_categories_are_read_one_hot_or_by_position(tmp_path: Path):
+    from doors import read
+
+    towns = [f"town{k % 70:02d}" for k in range(280)]
+    lines = [f"{town},{'x' if k % 2 else 'y'},{k % 2}" for k, town in enumerate(towns)]
+    (tmp_path / "t.csv").write_text("\n".join(["town,kind,label", *lines]) + "\n")
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert task.inputs.shape == (280, 3)
+    assert task.inputs[:3].tolist() == [[0, 0, 1], [1, 1, 0], [2, 0, 1]], "70 towns by position, two kinds one-hot"
+    assert task.notes == ("t.csv: numbers in town (70 categories, by position), kind (2 categories)",)
+
+
+@pytest.mark.parametrize("width", [60, 80, 110])
+def test_the_line_of_progress_fits_a_terminal(width: int):
+    """In a terminal of that width, no line is longer, and no accuracy against noisy labels is called one."""
+    import fcntl
+    import pty
+    import select
+    import struct
+    import termios
+
+    parent, child = pty.openpty()
+    fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    code = (
+        "from alasca.engine import Progress\n"
+        "import time\n"
+        "p = Progress.for_terminal(); p.begin('early_stopping + ALASCA', 120, 0)\n"
+        "for k in range(3):\n"
+        "    time.sleep(0.12); p.step(k + 0.5)\n"
+        "    p.epoch({'epoch': k, 'loss': 1.5, 'test_accuracy': 78.25, 'val_accuracy': 60.5, 'train_accuracy': 45.0})\n"
+        "p.end()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=child, stderr=child, stdin=child) as process:
+        process.wait(60)
+    said = b""
+    while select.select([parent], [], [], 0.2)[0]:
+        said += os.read(parent, 65536)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", said.decode())
+    lines = [line.strip("\r") for part in text.split("\n") for line in part.split("\r") if line.strip("\r")]
+    assert max(map(len, lines)) <= width, lines
+    assert "epoch 3/120" in lines[-1]
+    assert "test 78.2%" in lines[-1]
+    assert ("held out (noisy labels) 60.5%" in lines[-1]) == (width == 110)
+    assert "accuracy" not in text

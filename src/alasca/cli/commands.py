@@ -65,7 +65,7 @@ def demo(
         name = f"{'alasca' if recipe.alasca else 'ce'}-seed{recipe.seed}"
         print(f"run {number}/{len(plans)}: {recipe.title}, seed {recipe.seed}", flush=True)
         try:
-            runs.append(train(recipe, None, Place(), folder / name, Progress.for_terminal()))
+            runs.append(train(recipe, None, Place(), folder / name, Progress.for_terminal(announces=False)))
         except (Stopped, Diverged) as end:
             return ended_early(folder / name, end)
     report = write_report(runs, folder / "report.html")
@@ -219,7 +219,7 @@ def one_line(error: CycloptsError) -> str:
 
 
 def configure(arguments: list[str]) -> None:
-    """Let ``--config FILE`` of train, and then ``--recipe NAME``, give the settings that the command line leaves out."""
+    """Let ``--config FILE`` of train, and then ``--recipe NAME``, give settings that the command line leaves out."""
     file, found = value_of("--config", arguments), {}
     sources: list[Toml | Dict] = []
     if file is not None:

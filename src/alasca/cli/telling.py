@@ -43,8 +43,6 @@ def ended_early(folder: Path, end: Stopped | Diverged) -> int:
 def tell(run: RunFolder) -> None:
     """The final figures of a run, and the next command."""
     done, described = run.done(), run.settings()
-    for note in described.get("notes", ()):
-        print(f"note: {note}")
     names = {
         "test_accuracy_last": "test accuracy, last epoch",
         "val_accuracy_last": "held-out accuracy (noisy labels), last epoch",
@@ -60,10 +58,10 @@ def tell(run: RunFolder) -> None:
         print(f"error of the store's confidence: mean {mean:.4f}, 99% of samples below {most:.4f}")
     if (rate := described["noise_rate"]) is not None:
         print(f"labels that are wrong in truth: {100 * rate:.1f}% (noise: {described['recipe']['noise']})")
-    samples = described["train_samples"]
+    samples = described["train_samples"] + described["val_samples"]
     print(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
     if held := described["val_samples"]:
-        print(f"{held} samples were held out, and their labels not looked at; --val-fraction 0 looks at all")
+        print(f"{held} samples were held out: what is said of them is the trained network's look at them")
     print(f"Next: alasca report {run.path}")
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -12,11 +15,31 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 
-def describe(record: dict[str, Any]) -> str:
-    """The accuracies of an epoch, in words."""
-    names = (("test_accuracy", "test"), ("val_accuracy", "noisy val"), ("train_accuracy", "train (given labels)"))
-    parts = [f"loss {record['loss']:.3f}"]
-    return "  ".join(parts + [f"{text} {record[name]:.1f}%" for name, text in names if record.get(name) is not None])
+def accuracies(record: dict[str, Any]) -> list[str]:
+    """The accuracies of an epoch in words, the most telling first.
+
+    To predict the given labels is no merit where some of them are wrong, and is never called an accuracy.
+
+    >>> accuracies({"test_accuracy": 80.0, "train_accuracy": 45.25})
+    ['test 80.0%', 'fits 45.2% of given labels']
+    """
+    names = (
+        ("test_accuracy", "test {:.1f}%"), ("val_accuracy", "held out (noisy labels) {:.1f}%"),
+        ("train_accuracy", "fits {:.1f}% of given labels"), ("loss", "loss {:.3f}"),
+    )  # fmt: skip
+    return [text.format(record[name]) for name, text in names if record.get(name) is not None]
+
+
+def fitted(parts: list[str], width: int) -> str:
+    """As many of the parts, in their order, as fit a width; at least the first.
+
+    >>> fitted(["test 80.0%", "fits 45.2% of given labels", "loss 1.2"], 22)
+    'test 80.0%  loss 1.2'
+    """
+    found = parts[0] if parts else ""
+    for part in parts[1:]:
+        found += f"  {part}" if len(found) + len(part) + 2 <= width else ""
+    return found
 
 
 def clock_text(seconds: float) -> str:
@@ -33,6 +56,9 @@ def clock_text(seconds: float) -> str:
 class Progress:
     """Reports of the loop. Silent unless made by `for_terminal`."""
 
+    def announce(self, lines: Sequence[tuple[str, str]]) -> None:
+        """What is about to be done: heads and texts."""
+
     def begin(self, title: str, epochs: int, done: float) -> None:
         """Training begins, or goes on after `done` epochs."""
 
@@ -46,14 +72,34 @@ class Progress:
         """Training is over, one way or another."""
 
     @staticmethod
-    def for_terminal() -> Progress:
-        """A bar where stdout is a terminal, lines elsewhere; nothing in processes other than the first."""
+    def for_terminal(announces: bool = True) -> Progress:
+        """A bar where stdout is a terminal, lines elsewhere; nothing in processes other than the first.
+
+        Args:
+            announces: whether to say what is about to be done.
+        """
         if os.environ.get("RANK", "0") != "0":
             return Progress()
-        return BarProgress() if sys.stdout.isatty() else LineProgress()
+        return BarProgress(announces) if sys.stdout.isatty() else LineProgress(announces)
 
 
-class LineProgress(Progress):
+class Speaking(Progress):
+    """Says what is about to be done, wrapped at the terminal's width."""
+
+    def __init__(self, announces: bool = True) -> None:
+        self.announces = announces
+
+    def announce(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Print the heads and texts."""
+        if not self.announces:
+            return
+        width = max(40, shutil.get_terminal_size((100, 24)).columns)
+        for head, text in lines:
+            print(textwrap.fill(f"{head:<9}{text}", width, subsequent_indent=" " * 9, break_on_hyphens=False))
+        print(flush=True)
+
+
+class LineProgress(Speaking):
     """A line at the first epoch, the last, and at most every two seconds between."""
 
     def begin(self, title: str, epochs: int, done: float) -> None:
@@ -67,41 +113,54 @@ class LineProgress(Progress):
             return
         self.last = now
         left = (now - self.start) / max(1e-9, epoch - self.done) * (self.epochs - epoch)
-        print(f"{self.title}  epoch {epoch}/{self.epochs}  {describe(record)}  left {clock_text(left)}", flush=True)
+        words = "  ".join(accuracies(record))
+        print(f"{self.title}  epoch {epoch}/{self.epochs}  {words}  left {clock_text(left)}", flush=True)
 
 
-class BarProgress(Progress):
-    """A progress bar, redrawn at most ten times a second."""
+class BarProgress(Speaking):
+    """One line that is redrawn: epoch of epochs, a bar, time left, and the accuracies that there is room for."""
 
     bar: Bar | None = None
     task: TaskID
 
     def begin(self, title: str, epochs: int, done: float) -> None:
-        """Draw the bar."""
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+        """Draw the line."""
+        from rich.progress import BarColumn, Progress, TextColumn
 
-        self.last = 0.0
+        self.epochs, self.done, self.start, self.last = epochs, done, time.monotonic(), 0.0
+        width = shutil.get_terminal_size((80, 24)).columns
+        bar = 20 if width >= 100 else 10 if width >= 70 else 6
+        self.room = width - len(f"epoch {epochs}/{epochs}") - bar - len("  0:00:00 left  ") - 3
+        shown = f"{title}  " if self.room >= 45 + len(title) else ""
+        self.room -= len(shown)
         self.bar = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn(),
+            TextColumn(shown + "{task.fields[at]}"), BarColumn(bar_width=bar), TextColumn("{task.fields[left]}"),
             TextColumn("{task.fields[now]}"),
         )  # fmt: skip
         self.bar.start()
-        self.task = self.bar.add_task(title, total=epochs, completed=int(done), now="")
+        self.task = self.bar.add_task("", total=epochs, completed=int(done), at=self._at(done), left="", now="")
 
     def step(self, epochs_done: float) -> None:
-        """Move the bar."""
+        """Move the bar, at most ten times a second."""
         now = time.monotonic()
         if self.bar is not None and now - self.last > 0.1:
             self.last = now
-            self.bar.update(self.task, completed=epochs_done)
+            left = (now - self.start) / max(1e-9, epochs_done - self.done) * (self.epochs - epochs_done)
+            self.bar.update(self.task, completed=epochs_done, at=self._at(epochs_done), left=f"{clock_text(left)} left")
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's accuracies."""
         if self.bar is not None:
-            self.bar.update(self.task, completed=record["epoch"] + 1, now=describe(record))
+            done = record["epoch"] + 1
+            words = f" {fitted(accuracies(record), self.room)}"
+            self.bar.update(self.task, completed=done, at=self._at(done - 1), now=words)
 
     def end(self) -> None:
-        """Leave the bar as it is."""
+        """Leave the line as it is."""
         if self.bar is not None:
+            self.bar.update(self.task, left=f"took {clock_text(time.monotonic() - self.start)}")
             self.bar.stop()
             self.bar = None
+
+    def _at(self, done: float) -> str:
+        return f"epoch {min(int(done) + 1, self.epochs)}/{self.epochs}"

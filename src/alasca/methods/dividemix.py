@@ -75,7 +75,8 @@ class DivideMix(Method):
     ) -> None:  # fmt: skip
         super().__init__()
         for name, value, least in (
-            ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1), ("warmup_batch", warmup_batch, 1),
+            ("lambda_u", lambda_u, 0), ("alpha", alpha, 0.01), ("warmup", warmup, 1), ("ramp", ramp, 1),
+            ("warmup_batch", warmup_batch, 1),
             ("average", average, 1),
         ):  # fmt: skip
             if not value >= least:

@@ -42,6 +42,7 @@ class Prepared:
         job: what the loop gets.
         notes: a line each for what a person should know.
         places: names of the modules that sub-classifiers are attached to.
+        parameters: of all networks, sub-classifiers included.
     """
 
     recipe: Recipe
@@ -50,6 +51,7 @@ class Prepared:
     job: Job
     notes: tuple[str, ...]
     places: tuple[str, ...]
+    parameters: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -107,7 +109,9 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
     places = tuple(first.places) if isinstance(first, OutputNet) else ()
     if recipe.alasca and places:
         recipe = replace(recipe, options={**recipe.options, "alasca.at": places})
-    return Prepared(recipe, task, split, Job(method_of(recipe), make_network, split, recipe, place), notes, places)
+    parameters = sum(parameter.numel() for net in rehearsed for parameter in net.parameters())
+    job = Job(method_of(recipe), make_network, split, recipe, place)
+    return Prepared(recipe, task, split, job, notes, places, parameters)
 
 
 def shape_of(split: Split) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from alasca.engine import Progress, Trainer, borrowed_process
 from alasca.errors import InputError
 from alasca.recipe import Place, Recipe
 from alasca.runs import RunFolder
+from alasca.training.announce import announce
 from alasca.training.finish import finish
 from alasca.training.prepare import Prepared, check_format, describe, prepare, transitions
 
@@ -56,6 +57,8 @@ def train(
                 run.write_labels(prepared.split.samples.labels, transitions(prepared))
                 run.write_history([])
                 run.write_settings(described)  # last: it makes the folder a run
+        if progress is not None:
+            progress.announce(announce(prepared, path))
         return complete(prepared, RunFolder.open(path), False, progress)
 
 
