@@ -359,10 +359,7 @@ def test_an_unfinished_run_does_not_stop_a_report_of_many(tmp_path: Path, capsys
     (tmp_path / "b" / "done.json").unlink()
     code, out, _ = run("report", str(tmp_path), capsys=capsys)
     assert code == 0
-    assert f"left out: {tmp_path / 'b'} has not ended" in out
-    code, _, err = run("report", str(tmp_path / "b"), capsys=capsys)
-    assert code == 2
-    assert "has not ended; continue it with: alasca resume" in err
+    assert f"{tmp_path / 'b'} has not ended; continue it with: alasca resume" in out
 
 
 def test_before_training_it_says_what_will_happen(tmp_path: Path, capsys, monkeypatch):
@@ -465,7 +462,8 @@ def test_the_line_of_progress_fits_a_terminal(width: int):
         "    p.epoch({'epoch': k, 'loss': 1.5, 'test_accuracy': 78.25, 'val_accuracy': 60.5, 'train_accuracy': 45.0})\n"
         "p.end()\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=child, stderr=child, stdin=child) as process:
+    clean = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=child, stderr=child, stdin=child, env=clean) as process:
         process.wait(60)
     said = b""
     while select.select([parent], [], [], 0.2)[0]:
@@ -477,3 +475,77 @@ def test_the_line_of_progress_fits_a_terminal(width: int):
     assert "test 78.2%" in lines[-1]
     assert ("held out (noisy labels) 60.5%" in lines[-1]) == (width == 110)
     assert "accuracy" not in text
+
+
+def test_folders_that_are_there_already(tmp_path: Path, capsys, monkeypatch):
+    """One that a kill left before it was a run begins anew; a finished one is to be looked at, a stopped one goes on."""
+    monkeypatch.chdir(tmp_path)
+    Path("left").mkdir()
+    for name in ("labels.safetensors", "metrics.jsonl", ".run.json.tmp"):
+        Path("left", name).write_bytes(b"")
+    code, _, err = run("train", *FAST, "--out", "left", capsys=capsys)
+    assert (code, err) == (0, "")
+    code, _, err = run("train", *FAST, "--out", "left", capsys=capsys)
+    assert code == 2
+    assert "left exists already (a finished run; look at it with: alasca report left)" in err
+    Path("left/done.json").unlink()
+    code, _, err = run("train", *FAST, "--out", "left", capsys=capsys)
+    assert "continue it with: alasca resume left" in err
+    Path("mine").mkdir()
+    Path("mine/labels.safetensors").write_bytes(b"")
+    Path("mine/notes.txt").write_text("kept")
+    code, _, err = run("train", *FAST, "--out", "mine", capsys=capsys)
+    assert (code, Path("mine/notes.txt").read_text()) == (2, "kept")
+
+
+def test_a_report_on_a_stopped_run_shows_what_there_is(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("train", *FAST, "--out", "a", capsys=capsys)
+    for name in ("done.json", "samples.csv", "model.json"):
+        Path("a", name).unlink()
+    code, out, err = run("report", "a", capsys=capsys)
+    assert (code, err) == (0, "")
+    assert "a has not ended; continue it with: alasca resume a" in out
+    page = Path("a/report.html").read_text()
+    assert "It has ended 2 of 2 epochs" in page
+    assert "Accuracy over epochs" in page
+    assert "Most suspicious labels" not in page
+    Path("a/metrics.jsonl").write_text("")
+    code, _, err = run("report", "a", capsys=capsys)
+    assert code == 2
+    assert "a has not ended an epoch" in err
+
+
+def test_where_a_mistake_was_found_is_shown_on_demand(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("odd.py").write_text("def net(num_classes):\n    raise KeyError('nothing there')\n")
+    code, _, err = run("train", "--network", "odd:net", "--out", "r", capsys=capsys)
+    assert (code, err.count("\n")) == (2, 1)
+    code, _, err = run("train", "--network", "odd:net", "--out", "r", "--traceback", capsys=capsys)
+    assert code == 2
+    assert "odd.py" in err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("alasca: network: ")
+
+
+def test_what_is_broken_in_an_extra_is_named(monkeypatch: pytest.MonkeyPatch):
+    from alasca.errors import missing
+
+    assert missing("nosuchlibrary", "hf", ImportError("no")) == (
+        "nosuchlibrary is not installed; type: pip install 'alasca[hf]'"
+    )
+    assert "timm is installed but broken (No module named 'huggingface_hub'); mend" in missing(
+        "timm", "timm", ImportError("No module named 'huggingface_hub'")
+    )
+
+
+def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path):
+    from doors import read
+    from lookalikes import picture
+
+    for name in "ab":
+        picture(tmp_path / name / "0.png", 0)
+    (tmp_path / "c").mkdir()
+    task = read(f"folder:{tmp_path}", image_size=8, workers=0)
+    assert task.classes == ("a", "b")
+    assert task.notes == ("folders without pictures are no classes: c",)

@@ -127,7 +127,8 @@ def test_a_missing_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(InputError, match=r"timm can't be imported .*pip install 'alasca\[timm\]'"):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"timm is not installed; type: pip install 'alasca\[timm\]'"):
         create_network("timm:resnet18", (3, 32, 32), 10)
 
 

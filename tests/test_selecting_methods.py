@@ -214,7 +214,7 @@ class Probing:
         return self.losses[net]
 
 
-def test_fine_tells_narrow_heaps_apart():
+def test_fine_tells_narrow_heaps_apart(monkeypatch: pytest.MonkeyPatch):
     """A mixture of its own for every class, fitted as finely as the authors': scores that differ by .02."""
     draw = torch.Generator().manual_seed(0)
     scores = torch.cat(
@@ -228,6 +228,9 @@ def test_fine_tells_narrow_heaps_apart():
             return torch.eye(3).expand(2, 3, 3)
 
     method = begun("fine", 100)
+    monkeypatch.setattr(
+        "alasca.methods.fine.evaluated", lambda net, example: Output(torch.zeros(2, 2), torch.zeros(2, 3))
+    )
     method.look(0, Scoring([scores]))
     kept = method.selected().kept[:, 0]
     assert (kept == (torch.arange(100) < 70)).double().mean() > 0.97
@@ -468,3 +471,21 @@ def test_crust_may_choose_by_given_label():
     counts = bench.job.split.samples.labels[:64].bincount(minlength=4)
     assert shares["given"] == (counts / 2).ceil().long().tolist()
     assert shares["predicted"] != shares["given"]
+
+
+def test_fine_by_class_blocks_chooses_the_same(monkeypatch: pytest.MonkeyPatch):
+    import alasca.methods.fine as module
+
+    found, passes = [], []
+    for held in (1 << 27, 2 * 16 * 16):
+        monkeypatch.setattr(module, "GRAMS", held)
+        method = create_method("fine", warmup=0)
+        bench, *_ = one_step(method)
+        inner = bench.probe.reduce
+        calls: list[int] = []
+        bench.probe.reduce = lambda net, fn, inner=inner, calls=calls: (calls.append(1), inner(net, fn))[1]
+        method.look(bench.nets[0], bench.probe)
+        found.append(method.clean.clone())
+        passes.append(len(calls))
+    torch.testing.assert_close(found[0], found[1])
+    assert passes == [1, 2], "two classes at once, of four"

@@ -376,3 +376,25 @@ def test_a_batch_of_one_row_goes_through(head: str):
             if isinstance(module, nn.BatchNorm1d):
                 module.eval()  # the network's own is its own affair
         assert all(logits.isfinite().all() for logits in net(example[:1]).aux)
+
+
+def test_a_small_network_of_one_resolution_finds_a_place():
+    """Two convolutions and global pooling: what the second reads. Never the layer that gives the logits."""
+
+    def net(convolutions: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        for k in range(convolutions):
+            layers += [nn.Conv2d(3 if k == 0 else 8, 8, 3, padding=1), nn.ReLU()]
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+
+    example = torch.randn(2, 3, 8, 8)
+    assert SubClassifiers(net(2), num_classes=4, example=example).places == ["1"]
+    assert SubClassifiers(net(3), num_classes=4, example=example).places == ["3"]
+    assert SubClassifiers(net(1), num_classes=4, example=example).places == ["3"]
+    with pytest.raises(ValueError, match="found no place") as error:
+        SubClassifiers(nn.Linear(5, 4), num_classes=4, example=torch.randn(2, 5))
+    assert "such as" in str(error.value)
+    wrapped = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
+    with pytest.raises(ValueError, match="no module") as error:
+        SubClassifiers(wrapped, at="nosuch", num_classes=4, example=example)
+    assert "1" not in str(error.value).split("modules:")[1], "the output layer is not offered"

@@ -23,10 +23,10 @@ MATRIX_CLASSES = 25
 
 
 def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
-    """Write the report on finished runs to `path`.
+    """Write the report on runs to `path`; of one that has not ended, what there is of it.
 
     Raises:
-        InputError: no run, or one that has not ended.
+        InputError: no run, or one that has not ended its first epoch.
     """
     if not runs:
         raise InputError("report: no run given; expected one or more run folders")
@@ -63,12 +63,25 @@ def grouped(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
 def summarise(members: Sequence[RunFolder]) -> dict[str, tuple[float, float] | None]:
     """Mean and standard deviation over seeds of the final figures."""
     found: dict[str, tuple[float, float] | None] = {}
-    done = [run.done() for run in members]
+    done = [figures(run) for run in members]
     for name in ("test_accuracy_last", "val_accuracy_last", "memorised", "issue_auroc", "seconds_per_epoch"):
         values = [one[name] for one in done if one.get(name) is not None]
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         found[name] = (statistics.fmean(values), spread) if values else None
     return found
+
+
+def figures(run: RunFolder) -> dict[str, Any]:
+    """The final figures of a run; of one that has not ended, those of its last epoch."""
+    if run.finished:
+        return run.done()
+    history = run.history()
+    if not history:
+        raise InputError(f"run: {run.path} has not ended an epoch; continue it with: alasca resume {run.path}")
+    last = history[-1]
+    found = {f"{name}_last": last[name] for name in ("test_accuracy", "val_accuracy") if name in last}
+    seconds = statistics.median(record["seconds"] for record in history)
+    return {"epochs": len(history), "seconds_per_epoch": seconds, "memorised": last.get("memorised"), **found}
 
 
 def table_rows(groups: dict[str, list[RunFolder]]) -> tuple[list[str], list[list[str]]]:
@@ -135,18 +148,31 @@ def mean_curve(members: Sequence[RunFolder], name: str) -> list[float | None]:
 
 def section(label: str, run: RunFolder, many: bool) -> str:
     """One run: settings, curves, confidence, suspicious samples, given against suggested labels."""
-    records, history = run.records(), run.history()
-    described, done = run.settings(), run.done()
-    seed = described["recipe"]["seed"]
+    history, described, done = run.history(), run.settings(), figures(run)
+    heading = f"{label}, seed {described['recipe']['seed']}" if many else label
+    notes = "".join(f"<p class='soft'>{escape(note)}</p>" for note in described.get("notes", ()))
     cards = [
         card("Accuracy over epochs", curves(history)),
         *([card("Labels that training kept, over epochs", choices(history))] if "selected" in history[-1] else []),
-        card("How sure the network was of the given labels", confidences(records)),
-        card("Most suspicious labels", suspects(run, records), wide=True),
-        card("Given and suggested labels", matrix_of(records), wide=True),
-        card("Settings", settings_list(described, done), wide=True),
     ]
-    heading = f"{label}, seed {seed}" if many else label
+    words = (
+        f"It has ended {len(history)} of {described['recipe']['epochs']} epochs, and what it thinks of each label is "
+        f"written at its end: <code>alasca resume {escape(str(run.path))}</code> goes on."
+    )
+    if run.finished:
+        records = run.records()
+        words = found_in(records)
+        cards += [
+            card("How sure the network was of the given labels", confidences(records)),
+            card("Most suspicious labels", suspects(run, records), wide=True),
+            card("Given and suggested labels", matrix_of(records), wide=True),
+        ]
+    cards.append(card("Settings", settings_list(described, done), wide=True))
+    return f'<h2>{escape(heading)}</h2><p>{words}</p>{notes}<div class="grid2">{"".join(cards)}</div>'
+
+
+def found_in(records: Records) -> str:
+    """How many labels look wrong and, where the truth is known, how right that is."""
     flagged, total = int(records.issue.sum()), len(records.given)
     known = ""
     if records.true is not None:
@@ -154,10 +180,9 @@ def section(label: str, run: RunFolder, many: bool) -> str:
         hit = int((wrong & records.issue).sum())
         right = int(((records.suggested == records.true) & wrong & records.issue).sum())
         known = f" {int(wrong.sum())} are wrong in truth: {hit} of them were found, and {right} suggestions are right."
-    notes = "".join(f"<p class='soft'>{escape(note)}</p>" for note in described.get("notes", ()))
     return (
-        f"<h2>{escape(heading)}</h2><p>{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} "
-        f'The whole table is in <code>samples.csv</code>.</p>{notes}<div class="grid2">{"".join(cards)}</div>'
+        f"{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} The whole table is in "
+        "<code>samples.csv</code>."
     )
 
 

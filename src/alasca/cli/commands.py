@@ -7,6 +7,7 @@ import shutil
 import sys
 import textwrap
 import tomllib
+import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -23,7 +24,8 @@ from alasca.values import written
 
 app = App(
     name="alasca",
-    help="Train any PyTorch classifier on data whose labels are partly wrong, find those labels, and repair them.",
+    help="Train any PyTorch classifier on data whose labels are partly wrong, find those labels, and repair them.\n\n"
+    "Every command takes --traceback: where a mistake was found, for those who write networks or methods.",
     help_format="plaintext",
     version=lambda: __import__("alasca").__version__,
 )
@@ -127,7 +129,7 @@ def report(
     *runs: Annotated[Path, Parameter(help="Run folders, or folders that hold some.")],
     out: Annotated[Path | None, Parameter(help="HTML file. Default: report.html in the first folder.")] = None,
 ) -> int:
-    """Write one HTML page about finished runs: accuracy, suspicious labels, suggestions.
+    """Write one HTML page about runs: accuracy, suspicious labels, suggestions; of a stopped run what there is.
 
     Example: alasca report runs/photos
     """
@@ -141,13 +143,8 @@ def report(
         inside = sorted(entry.parent for entry in path.glob("*/run.json")) if path.is_dir() else []
         found += [path] if (path / "run.json").is_file() or not inside else inside
     opened = [RunFolder.open(path) for path in found]
-    for run in (run for run in opened if not run.finished and run.path not in runs):
-        print(f"left out: {run.path} has not ended; continue it with: alasca resume {run.path}")
-    opened = [run for run in opened if run.finished or run.path in runs]
-    for run in opened:
-        run.done()  # says so where a run that was named has not ended
-    if not opened:
-        raise InputError(f"report: no run in {runs[0]} has ended")
+    for run in (run for run in opened if not run.finished):
+        print(f"{run.path} has not ended; continue it with: alasca resume {run.path}")
     target = out or runs[0] / "report.html"
     if not target.parent.is_dir():
         raise InputError(f"out: no such folder: {target.parent}")
@@ -252,7 +249,9 @@ def check_flat(file: str, found: dict[str, Any]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point: run a command and exit with its code; a mistake is one line and code 2."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    shows = "--traceback" in arguments
+    arguments = [argument for argument in arguments if argument != "--traceback"]
     try:
         configure(arguments)
         code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
@@ -264,9 +263,9 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = INTERRUPTED
-    except ValueError as error:
-        if not isinstance(error, InputError):
-            raise
+    except InputError as error:
+        if shows:
+            traceback.print_exception(error)
         print(f"alasca: {' '.join(str(error).split())}", file=sys.stderr)
         code = MISUSED
     sys.exit(code if isinstance(code, int) else ENDED)

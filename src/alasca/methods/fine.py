@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -10,7 +11,10 @@ from torch import Tensor
 from alasca.core import Batch, Clock, Method, Net, Output, Phase, Preset, Probe, Problem, Seen, Selection, Step, Stream
 from alasca.functional import cross_entropy, two_component_posterior
 from alasca.functional.selection import alignment, class_directions, class_grams
-from alasca.surgery import feature_of
+from alasca.surgery import evaluated, feature_of
+
+GRAMS = 1 << 27
+"""Numbers in the Gram matrices that are held at once: 512 MiB."""
 
 
 class Fine(Method):
@@ -52,7 +56,7 @@ class Fine(Method):
         device = problem.example.device
         self.register_buffer("kept", torch.ones(problem.num_samples, dtype=torch.bool, device=device))
         self.register_buffer("clean", torch.ones(problem.num_samples, device=device))
-        self.num_classes = problem.num_classes
+        self.num_classes, self.example = problem.num_classes, problem.example
 
     def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         since = clock.epoch - self.warmup
@@ -65,11 +69,17 @@ class Fine(Method):
     def look(self, net: Net, probe: Probe) -> None:
         """Choose anew."""
         kept, classes = self.get_buffer("kept"), self.num_classes
+        width = feature_of(evaluated(net, self.example)).shape[1]
+        block = max(1, GRAMS // width**2)  # classes whose matrices are held at once, a pass over the samples each
 
-        def grams(output: Output, batch: Batch) -> Tensor:
-            return class_grams(feature_of(output), batch.labels, classes, kept[batch.index])
+        def grams(output: Output, batch: Batch, first: int) -> Tensor:
+            own = min(block, classes - first)
+            return class_grams(feature_of(output), batch.labels - first, own, kept[batch.index])
 
-        directions = class_directions(probe.reduce(net, grams))
+        directions = torch.cat([
+            class_directions(probe.reduce(net, functools.partial(grams, first=first)))
+            for first in range(0, classes, block)
+        ])  # fmt: skip
         scores = probe(net, lambda output, batch: alignment(feature_of(output), batch.labels, directions, self.squared))
         for k in range(classes):
             own = probe.labels == k

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from alasca.errors import InputError
+from alasca.errors import InputError, missing
 from alasca.networks.text import Tokens
 
 EXTRAS = {"timm": "timm", "torchvision": "timm", "transformers": "hf"}
@@ -25,10 +25,7 @@ def library(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except (ImportError, RuntimeError, OSError) as error:
-        why = " ".join(str(error).split())[:120]
-        raise InputError(
-            f"network: {name} can't be imported ({why}); type: pip install 'alasca[{EXTRAS[name]}]'"
-        ) from error
+        raise InputError(f"network: {missing(name, EXTRAS[name], error)}") from error
 
 
 def timm_network(name: str, channels: int, num_classes: int, pretrained: bool) -> nn.Module:

@@ -23,6 +23,8 @@ from alasca.recipe import Recipe
 from alasca.runs.records import Records
 
 Json = dict[str, Any]
+BEGINNINGS = {"labels.safetensors", ".labels.safetensors.tmp", "metrics.jsonl", ".metrics.jsonl.tmp", ".run.json.tmp"}
+"""What a folder holds before it is a run."""
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,20 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path) -> RunFolder:
-        """A new run folder.
+        """A new run folder; one that a kill left before it was a run begins anew.
 
         Raises:
             InputError: something is there already; a run is never overwritten.
         """
+        if path.is_dir() and {entry.name for entry in path.iterdir()} <= BEGINNINGS:
+            for entry in path.iterdir():
+                entry.unlink()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = f"continue it with: alasca resume {path}" if (path / "run.json").exists() else "it is not empty"
+            hint = "it is not empty"
+            if (path / "done.json").exists():
+                hint = f"a finished run; look at it with: alasca report {path}"
+            elif (path / "run.json").exists():
+                hint = f"continue it with: alasca resume {path}"
             raise InputError(f"out: {path} exists already ({hint}); choose another folder")
         try:
             path.mkdir(parents=True, exist_ok=True)

@@ -103,16 +103,20 @@ class Survey:
         return found[0]
 
     def offer(self) -> list[str]:
-        """A few names worth trying."""
-        return list(dict.fromkeys(visit.name for visit in self.visits if not visit.leaf))[:8] or list(self.names)[:8]
+        """A few names worth trying; never the layer that gives the logits."""
+        hidden = [visit for visit in self.visits if visit.name and not self._gives_logits(visit)]
+        return list(dict.fromkeys(v.name for v in hidden if not v.leaf))[:8] or [visit.name for visit in hidden][:8]
+
+    def _gives_logits(self, visit: Visit) -> bool:
+        output = visit.output
+        return output is self.logits or (
+            output.data_ptr() == self.logits.data_ptr() and output.shape == self.logits.shape
+        )
 
     def classifier(self) -> str | None:
         """Name of the last linear layer whose output is the logits, if there is one."""
         for visit in reversed(self.visits):
-            same = visit.output is self.logits or (
-                visit.output.data_ptr() == self.logits.data_ptr() and visit.output.shape == self.logits.shape
-            )
-            if isinstance(visit.module, nn.Linear) and same:
+            if isinstance(visit.module, nn.Linear) and self._gives_logits(visit):
                 return visit.name
         return None
 
@@ -133,13 +137,13 @@ class Survey:
         """Default places: the end of every stage but the last.
 
         Stages are those that the network names in `feature_info`, as timm's do; else resolutions where it has maps,
-        quarters of its blocks where it repeats blocks on
-        sequences, and layers where it is a stack of linear layers.
+        quarters of its blocks where it repeats blocks on sequences, layers where it is a stack of linear layers, and
+        else what the last hidden layer with weights reads.
 
         Raises:
             ValueError: where none of these is found.
         """
-        found = self._named() or self._stages() or self._blocks() or self._layers()
+        found = self._named() or self._stages() or self._blocks() or self._layers() or self._before_last()
         if not found:
             raise ValueError(f"at: found no place for sub-classifiers; name modules, such as {', '.join(self.offer())}")
         return found
@@ -185,6 +189,15 @@ class Survey:
         linear = [k for k, visit in enumerate(vectors) if isinstance(visit.module, nn.Linear)]
         ends = [vectors[k - 1].name for k in linear[1:]]
         return ends[:-1] or ends
+
+    def _before_last(self) -> list[str]:
+        """What the last hidden layer with weights reads, or gives where it is the only one."""
+        once = [visit for dims in (2, 3, 4) for visit in self._once(dims)]
+        row = [v for v in self.visits if v in once and v.leaf and not self._gives_logits(v)]
+        weighted = [k for k, visit in enumerate(row) if next(visit.module.parameters(), None) is not None]
+        if not weighted:
+            return []
+        return [row[weighted[-1] - 1].name] if len(weighted) > 1 else [row[-1].name]
 
 
 def quarters(blocks: list[str]) -> list[str]:

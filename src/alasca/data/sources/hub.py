@@ -18,7 +18,7 @@ from alasca.data.sources.table_files import whole
 from alasca.data.sources.tables import class_order
 from alasca.data.task import Inputs, Reading, Task
 from alasca.data.text import Texts
-from alasca.errors import InputError
+from alasca.errors import InputError, missing
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def load(name: str) -> dict[str, Any]:
     try:
         import datasets
     except ImportError as error:
-        raise InputError(f"data: hf: needs datasets ({error}); type: pip install 'alasca[hf]'") from None
+        raise InputError(f"data: hf: needs datasets; {missing('datasets', 'hf', error)}") from None
     try:
         found = datasets.load_from_disk(name) if Path(name).is_dir() else datasets.load_dataset(name)
     except Exception as error:  # files, scripts, caches and networks fail in as many ways

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -176,21 +176,28 @@ def folder(argument: str, reading: Reading) -> Task:
     classes = subfolders(train)
     if not classes:
         raise InputError(f"data: {train} has no sub-folders; expected one for each class, with pictures in it")
+    filled = [name for name in classes if find_pictures(train, [name])[0]]
+    empty = [name for name in classes if name not in filled]
+    if not filled:
+        raise InputError(
+            f"data: {train / empty[0]} holds no pictures ({', '.join(SUFFIXES)}), nor does any other folder"
+        )
+    classes = filled
     paths, labels = find_pictures(train, classes)
-    counts = labels.bincount(minlength=len(classes))
-    if not bool(counts.all()):
-        empty = train / classes[int((counts == 0).nonzero()[0])]
-        raise InputError(f"data: {empty} holds no pictures ({', '.join(SUFFIXES)}); add some, or remove the folder")
     test = None
     if split:
-        unknown = sorted(set(subfolders(root / tests)) - set(classes))
+        unknown = sorted(set(subfolders(root / tests)) - {*classes, *empty})
         if unknown:
             raise InputError(f"data: {root / tests / unknown[0]}: no class of that name under {train}")
         test = find_pictures(root / tests, classes)
         if not test[0]:
             raise InputError(f"data: {root / tests} holds no pictures; add some, or remove the folder")
     ids = [printable(path.relative_to(train).as_posix()) for path in paths]
-    return picture_source(paths, labels, ids, [printable(name) for name in classes], reading, 32, test)
+    task = picture_source(paths, labels, ids, [printable(name) for name in classes], reading, 32, test)
+    if not empty:
+        return task
+    note = f"folders without pictures are no classes: {shortened([printable(name) for name in empty])}"
+    return replace(task, notes=(note, *task.notes))
 
 
 def subfolders(root: Path) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from alasca.errors import InputError
+from alasca.errors import InputError, missing
 from alasca.values import nearest
 
 
@@ -92,8 +92,8 @@ def read_parquet(path: Path) -> Table:
     """A Parquet file; nothing for its nulls."""
     try:
         frame = pd.read_parquet(path)
-    except ImportError:
-        raise InputError("data: Parquet files need pyarrow; type: pip install 'alasca[parquet]'") from None
+    except ImportError as error:
+        raise InputError(f"data: Parquet files need pyarrow; {missing('pyarrow', 'parquet', error)}") from None
     except Exception as error:  # pyarrow's errors have no common class that can be named without it
         raise InputError(f"data: {path} can't be read as Parquet ({' '.join(str(error).split())})") from error
     cells = frame.astype(object)
