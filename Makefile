@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all check clean
+.PHONY: demo test test-all test-lowest dist check clean
 
 demo: .venv/core
 	$(BIN)/alasca demo
@@ -29,5 +29,20 @@ check: .venv/dev
 	$(PIP) --no-build-isolation --editable ".[dev]"
 	touch $@
 
+# The tests with the oldest releases that pyproject.toml allows, in an environment of their own.
+TOOLS := beartype hypothesis pytest pytest-timeout pytest-xdist
+test-lowest: PIP_LOW := .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check
+test-lowest:
+	$(PYTHON) -m venv .venv-lowest
+	$(PIP_LOW) --constraint constraints-lowest.txt pip setuptools torch
+	$(PIP_LOW) --constraint constraints-lowest.txt --no-build-isolation --editable ".[timm,hf,parquet]" $(TOOLS)
+	.venv-lowest/bin/python -m pytest -n auto -m "not long"
+
+# Wheel and source archive in dist/.
+dist: .venv/core
+	rm -rf dist build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	$(BIN)/python -c "from setuptools.build_meta import build_sdist; build_sdist('dist')"
+
 clean:
-	rm -rf .venv build *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .venv .venv-lowest build dist *.egg-info src/*.egg-info .mypy_cache .ruff_cache .pytest_cache

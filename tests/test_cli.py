@@ -478,7 +478,7 @@ def test_the_line_of_progress_fits_a_terminal(width: int):
 
 
 def test_folders_that_are_there_already(tmp_path: Path, capsys, monkeypatch):
-    """One that a kill left before it was a run begins anew; a finished one is to be looked at, a stopped one goes on."""
+    """What a kill left before it was a run begins anew; a finished one is to be looked at, a stopped one goes on."""
     monkeypatch.chdir(tmp_path)
     Path("left").mkdir()
     for name in ("labels.safetensors", "metrics.jsonl", ".run.json.tmp"):
