@@ -3,7 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all test-lowest dist check clean
+# Lines that define methods and loop, changed one at a time: the tests must notice each (half an hour).
+mutants: .venv/dev
+	$(BIN)/python benchmarks/mutants.py
+
+.PHONY: demo test test-all mutants test-lowest dist check clean
 
 demo: .venv/core
 	$(BIN)/alasca demo

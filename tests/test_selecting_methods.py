@@ -13,6 +13,7 @@ import alasca.functional as AF
 from alasca import Alasca, create_method
 from alasca.core import Batch, Clock, Method, Output, Problem, Selection, backbone
 from alasca.engine.metrics import selection_quality
+from alasca.methods import preset_options
 from alasca.methods.crust import gram_root
 from alasca.methods.elr_plus import reweighted, rising
 from alasca.policies import ForgetRate
@@ -452,11 +453,11 @@ def test_elr_plus_for_clothing1m_averages_all_steps_alike():
     assert found == pytest.approx([1 / 2, 2 / 3, 3 / 4, 0.99, 0.9999])
 
 
-def test_dividemix_warms_up_with_batches_twice_as_large():
-    bench, *_ = one_step(create_method("dividemix", warmup=10))
+def test_dividemix_as_published_warms_up_with_batches_twice_as_large():
+    bench, *_ = one_step(create_method("dividemix", **preset_options("dividemix", "cifar10")))
     phases = bench.plan(LATE._replace(epoch=0))
     assert [len(next(bench.batches(phase))["all"].labels) for phase in phases] == [32, 32]
-    single, *_ = one_step(create_method("dividemix", warmup=10, warmup_batch=1))
+    single, *_ = one_step(create_method("dividemix", warmup=10))
     assert len(next(single.batches(single.plan(LATE._replace(epoch=0))[0]))["all"].labels) == 16
 
 

@@ -1,0 +1,195 @@
+"""Lines that define the methods and the loop, changed one at a time: the tests must notice each.
+
+    python benchmarks/mutants.py                     # all: the curated ones, and 50 drawn at random
+    python benchmarks/mutants.py --only elr          # those whose file or words contain it
+    python benchmarks/mutants.py --random 0          # the curated ones alone
+
+Each mutant is a copy of the tree with one line changed, on which the tests of its file run (`TESTS`). One that no test
+notices fails the command, unless `EQUIVALENT` says why nothing could notice it. Prints killed / tried.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from mutant_list import EQUIVALENT, MUTANTS, TESTS
+
+ROOT = Path(__file__).parent.parent
+SECONDS = 240
+FRUITFUL = (
+    "functional", "methods", "stores", "policies.py", "engine/update.py", "engine/optimizers.py", "engine/probe.py",
+    "engine/metrics.py", "engine/workbench.py", "data/loader.py", "data/pool.py", "data/balance.py",
+    "data/split.py", "data/transform.py", "surgery/passes.py", "surgery/classifiers.py", "core",
+)  # fmt: skip
+"""Where random mutations are drawn from."""
+SWAPS: dict[type, type] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Lt: ast.LtE, ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.And: ast.Or, ast.Or: ast.And,
+    ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd, ast.FloorDiv: ast.Mult, ast.Mod: ast.Mult,
+}  # fmt: skip
+
+
+class Mutant(NamedTuple):
+    """A file under ``src/alasca``, a piece of it, and what to put there."""
+
+    file: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: {' '.join(self.before.split())[:70]!r} -> {' '.join(self.after.split())[:70]!r}"
+
+
+def tests_of(file: str) -> list[str]:
+    """Tests of a file: of the longest beginning that `TESTS` has."""
+    best = max((start for start in TESTS if file.startswith(start)), key=len)
+    return TESTS[best].split()
+
+
+def drawn(count: int, seed: int) -> list[Mutant]:
+    """Operators changed at random places."""
+    places = []
+    for start in FRUITFUL:
+        path = ROOT / "src" / "alasca" / start
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            text = file.read_text()
+            tree = ast.parse(text)
+            hidden = {id(part) for node in ast.walk(tree) for part in ast.walk(annotation_of(node))}
+            for node in ast.walk(tree):
+                if id(node) not in hidden and (after := swapped(node)) is not None:
+                    before = ast.get_source_segment(text, node)
+                    if before is not None and text.count(before) == 1 and not in_raise(tree, node):
+                        places.append(Mutant(str(file.relative_to(ROOT / "src" / "alasca")), before, after))
+    return random.Random(seed).sample(sorted(set(places)), count)
+
+
+def annotation_of(node: ast.AST) -> ast.AST:
+    """The annotation of a node, or nothing."""
+    return getattr(node, "annotation", None) or getattr(node, "returns", None) or ast.Pass()
+
+
+def in_raise(tree: ast.AST, node: ast.AST) -> bool:
+    """Whether a node is a part of an error's message."""
+    return any(any(part is node for part in ast.walk(each)) for each in ast.walk(tree) if isinstance(each, ast.Raise))
+
+
+def swapped(node: ast.AST) -> str | None:
+    """The source of a node with its operator changed."""
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPS:
+        return ast.unparse(ast.BinOp(node.left, SWAPS[type(node.op)](), node.right))
+    if isinstance(node, ast.BoolOp):
+        return ast.unparse(ast.BoolOp(SWAPS[type(node.op)](), node.values))
+    if isinstance(node, ast.Compare) and len(node.ops) == 1 and type(node.ops[0]) in SWAPS:
+        return ast.unparse(ast.Compare(node.left, [SWAPS[type(node.ops[0])]()], node.comparators))
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.Not, ast.USub)):
+        return ast.unparse(node.operand)
+    return None
+
+
+@contextlib.contextmanager
+def copies(count: int) -> Iterator[list[Path]]:
+    """Copies of the tree."""
+    with tempfile.TemporaryDirectory() as temporary:
+        found = []
+        for k in range(count):
+            copy = Path(temporary) / str(k)
+            skip = shutil.ignore_patterns(".git", ".venv*", "__pycache__", "*.egg-info", "dist", "build", ".*_cache")
+            shutil.copytree(ROOT, copy, ignore=skip)
+            found.append(copy)
+        yield found
+
+
+def survives(mutant: Mutant, tree: Path) -> bool:
+    """Whether all tests of its file pass on the changed tree. Runs in a fork that has torch already."""
+    path = tree / "src" / "alasca" / mutant.file
+    text = path.read_text()
+    if text.count(mutant.before) != 1:
+        raise ValueError(f"{mutant}: found {text.count(mutant.before)} times, expected once")
+    path.write_text(text.replace(mutant.before, mutant.after))
+    try:
+        return passes(tree, tests_of(mutant.file))
+    finally:
+        path.write_text(text)
+
+
+def passes(tree: Path, tests: list[str]) -> bool:
+    """Whether tests pass in a tree; one that takes too long does not."""
+    child = os.fork()
+    if not child:
+        os.chdir(tree)
+        os.environ["PYTHONPATH"], os.environ["PYTHONDONTWRITEBYTECODE"] = str(tree / "src"), "1"
+        sys.path[:0] = [str(tree / "src"), str(tree / "tests")]
+        sys.dont_write_bytecode = True
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1), os.dup2(silent, 2)
+        import pytest
+
+        options = ["-x", "-q", "-m", "not long", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", str(SECONDS)]
+        os._exit(int(pytest.main([*options, *tests])))
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return os.waitstatus_to_exitcode(status) == 0
+        time.sleep(0.05)
+    os.kill(child, 9)
+    os.waitpid(child, 0)
+    return False
+
+
+def main() -> int:
+    """Try them all; the number of survivors without an excuse is the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--random", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    given = parser.parse_args()
+    import numpy  # noqa: F401  # what every fork needs is imported once
+    import pandas  # noqa: F401
+    import sklearn.metrics  # noqa: F401
+    import torch
+
+    torch.set_num_threads(1)
+    todo = [Mutant(file, *change) for file, changes in MUTANTS.items() for change in changes]
+    todo += drawn(given.random, given.seed)
+    todo = [mutant for mutant in todo if given.only in str(mutant)]
+    excused = [mutant for mutant in todo if (mutant.file, mutant.after) in EQUIVALENT]
+    todo = [mutant for mutant in todo if mutant not in excused]
+    survivors: list[Mutant] = []
+    sets = {" ".join(tests_of(mutant.file)) for mutant in todo}
+    with copies(1) as (tree,):  # else a broken test would kill everything
+        broken = [tests for tests in sorted(sets) if not passes(tree, tests.split())]
+    if broken:
+        raise SystemExit(f"without any change, these do not pass: {'; '.join(broken)}")
+    with copies(given.jobs) as trees, ThreadPoolExecutor(given.jobs) as pool:
+        free = list(trees)
+
+        def tried(mutant: Mutant) -> None:
+            tree = free.pop()
+            try:
+                if survives(mutant, tree):
+                    survivors.append(mutant)
+                    print(f"SURVIVES {mutant}", flush=True)
+            finally:
+                free.append(tree)
+
+        list(pool.map(tried, todo))
+    print(f"{len(todo) - len(survivors)} / {len(todo)} killed; {len(excused)} equivalent")
+    return len(survivors)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
