@@ -19,6 +19,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from pages import ROOT, put, table
@@ -40,23 +41,31 @@ FIGURES = ("memorised", "issue_auroc", "noise_rate", "selected", "selection_prec
            "selection_f1", "selection_weight", "clean_auroc")  # fmt: skip
 
 
-def plans(folder: Path, seeds: int) -> dict[Path, list[str]]:
-    """Run folders and their commands: all at 60% first."""
+class Side(NamedTuple):
+    """What the runs of one row of the figures have in common."""
+
+    noise: float
+    method: str
+    alasca: bool
+    options: str
+
+
+def plans(folder: Path, seeds: int) -> dict[Path, tuple[Side, list[str]]]:
+    """Run folders, what each belongs to, and their commands: all at 60% first."""
     order = sorted(itertools.product(METHODS, range(seeds)), key=lambda at: (at[0] != 0.6, at[1]))
     found = {}
     for rate, seed in order:
         for name in METHODS[rate]:
-            sides = {"": ["--no-alasca"]}
+            sides = {"": (Side(rate, name, False, ""), ["--no-alasca"])}
             if not method_class(name).owns_branches:
-                sides["-alasca"] = ["--alasca"]
+                sides["-alasca"] = (Side(rate, name, True, ""), ["--alasca"])
             for option in VARIANTS.get(name, ()) if rate == 0.6 else ():
-                sides[f"-alasca-{option}"] = ["--alasca", "--set", option]
+                sides[f"-alasca-{option}"] = (Side(rate, name, True, option), ["--alasca", "--set", option])
                 if not option.startswith("alasca."):
-                    sides[f"-{option}"] = ["--no-alasca", "--set", option]
-            for side, options in sides.items():
-                found[folder / f"{name}{side}-{100 * rate:.0f}-seed{seed}"] = [
-                    *COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed),
-                ]  # fmt: skip
+                    sides[f"-{option}"] = (Side(rate, name, False, option), ["--no-alasca", "--set", option])
+            for suffix, (side, options) in sides.items():
+                command = [*COMMON, "--noise", f"symmetric:{rate}", "--method", name, *options, "--seed", str(seed)]
+                found[folder / f"{name}{suffix}-{100 * rate:.0f}-seed{seed}"] = (side, command)
     return found
 
 
@@ -69,40 +78,41 @@ def train(out: Path, arguments: list[str]) -> None:
     print(out.name, "failed: " + done.stderr if done.returncode else "done", flush=True)
 
 
+def final(done: dict[str, object], kind: str) -> float:
+    """A run's test accuracy by a kind of prediction; a bare method has the main classifier's alone."""
+    when = "noisy_val" if done["select"] == "noisy-val" else "last"
+    plain = done[f"test_accuracy_{when}"] if kind == "main" else math.nan
+    return float(done.get(f"test_accuracy_{kind}_{when}", plain))  # type: ignore[arg-type]  # a figure
+
+
 def figures(runs: list[RunFolder]) -> dict[str, float]:
     """What the tables need of one method's runs."""
     done = [run.done() for run in runs]
-    accuracy = [
-        one["test_accuracy_noisy_val" if one["select"] == "noisy-val" else "test_accuracy_last"] for one in done
-    ]
+    accuracy = [final(one, "main") for one in done]
     means = {name: statistics.fmean(one.get(name, math.nan) for one in done) for name in FIGURES}
     return {
         "accuracy": statistics.fmean(accuracy),
         "accuracy_std": statistics.stdev(accuracy) if len(accuracy) > 1 else 0.0,
+        **{kind: statistics.fmean(final(one, kind) for one in done) for kind in ("average", "all", "sub")},
         "epochs": done[0]["epochs"],
         "seeds": len(runs),
         **means,
     }
 
 
-def collect(folder: Path) -> pd.DataFrame:
+def collect(folder: Path, seeds: int) -> pd.DataFrame:
     """One row a method, bare and wrapped, at each noise rate."""
-    groups: dict[tuple[float, str, bool, str], list[RunFolder]] = {}
-    for entry in sorted(folder.glob("*/done.json")):
-        run = RunFolder.open(entry.parent)
-        settings = run.settings()["recipe"]
-        rate = float(settings["noise"].partition(":")[2])
-        options = " ".join(f"{name}={value}" for name, value in settings["options"].items())
-        groups.setdefault((rate, settings["method"], settings["alasca"], options), []).append(run)
+    groups: dict[Side, list[RunFolder]] = {}
+    for path, (side, _) in plans(folder, seeds).items():
+        if (path / "done.json").is_file():
+            groups.setdefault(side, []).append(RunFolder.open(path))
     steps, epochs = (pd.read_csv(ROOT / "results" / name) for name in ("steps.csv", "epochs.csv"))
     ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
     ratios = ratios.combine_first(epochs.set_index("method").whole)
     rows = []
-    for (rate, name, wrapped, options), runs in sorted(groups.items()):
-        ratio = ratios.get(f"{name} + ALASCA" if wrapped else name, math.nan)
-        rows.append({
-            "noise": rate, "method": name, "alasca": wrapped, "options": options, **figures(runs), "time_ratio": ratio,
-        })  # fmt: skip
+    for side, runs in sorted(groups.items()):
+        ratio = ratios.get(f"{side.method} + ALASCA" if side.alasca else side.method, math.nan)
+        rows.append({**side._asdict(), **figures(runs), "time_ratio": ratio})
     return pd.DataFrame(rows).assign(settings=" ".join(COMMON))
 
 
@@ -130,15 +140,17 @@ def everything(found: pd.DataFrame) -> str:
         rows.append([
             str(name), cell(bare), cell(inside) if len(inside) else "has branches of its own",
             "" if math.isnan(gain) else f"{gain:+.1f}",
-            " / ".join(number(each.memorised.item()) + "%" * bool(each.memorised.notna().all()) for each in figures),
+            " / ".join(number(inside[kind].item(), 1) for kind in ("average", "all")) if len(inside) else "",
+            " / ".join(number(one.memorised.item()) + "%" * bool(one.memorised.notna().all()) for one in figures),
             " / ".join(number(each.time_ratio.item(), 2) for each in figures),
         ])  # fmt: skip
-    heads = ["method", "bare", "in ALASCA", "gain", "wrong labels memorised, bare / in ALASCA",
-             "time, bare / in ALASCA"]  # fmt: skip
+    heads = ["method", "bare", "in ALASCA", "gain", "main + deepest / all classifiers",
+             "wrong labels memorised, bare / in ALASCA", "time, bare / in ALASCA"]  # fmt: skip
     words = f"ALASCA does not help here: {', '.join(losing)}." if losing else "ALASCA helps every method here."
     return "\n".join([
         table(heads, rows),
-        "Test accuracy in percent, last epoch (early_stopping: the epoch it chose), mean ± standard deviation over "
+        "Test accuracy in percent, last epoch (early_stopping: the epoch it chose), of the main classifier alone but "
+        "where said, mean ± standard deviation over "
         f"{found[found.noise == 0.6].seeds.min()} seeds; time of the whole training, as a ratio to bare `ce` (methods "
         f"that choose samples: of an epoch, with scoring and evaluation). {words}",
         "", f"Settings: `alasca train {' '.join(COMMON)} --noise symmetric:0.6`, methods with their defaults.", "",
@@ -190,8 +202,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.jobs:
         with ThreadPoolExecutor(given.jobs) as pool:
-            list(pool.map(lambda plan: train(*plan), plans(given.folder, given.seeds).items()))
-    found = collect(given.folder)
+            list(pool.map(lambda plan: train(plan[0], plan[1][1]), plans(given.folder, given.seeds).items()))
+    found = collect(given.folder, given.seeds)
     found.round(3).to_csv(ROOT / "results" / "digits.csv", index=False)
     for name, text in (("digits", everything(found)), ("choosing", choosing(found))):
         put(name, text)

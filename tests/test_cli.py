@@ -91,7 +91,7 @@ def test_a_choice_of_samples_is_written_down(tmp_path: Path, capsys, monkeypatch
 
 MISTAKES = [
     (["trian"], 'Did you mean "train"'),
-    (["train", "--epochz", "3"], "Did you mean --epochs"),
+    (["train", "--epochz", "3"], "--epochs"),
     (["train", "--epochs", "x"], "--epochs"),
     (["train", "--epochs", "0"], "epochs: 0, expected at least 1"),
     (["train", "--data", "digist"], "did you mean 'digits'"),

@@ -154,3 +154,58 @@ def test_functional_knows_shapes():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert found.stdout.strip() == "checked", found.stderr
+
+
+def test_only_the_registry_names_methods():
+    """Nothing else under src/ imports a method's module, but for ALASCA's objective, which `AlascaLoss` shares."""
+    allowed = {"methods/registry.py", "__init__.py"}
+    for path in FILES:
+        here = path.relative_to(ROOT).as_posix()
+        if here in allowed or here.startswith("methods/"):
+            continue
+        for name in imports(ast.parse(path.read_text())):
+            parts = name.split(".")
+            if parts[:2] == ["alasca", "methods"] and len(parts) > 3:
+                assert here == "criterion.py", f"{here} imports {name}"
+                assert parts[2:] in (["alasca", each] for each in ("AuxiliaryObjective", "Smoothing", "takes")), name
+
+
+def test_tests_and_benchmarks_touch_no_private_name_of_the_engine():
+    """Names that begin with an underscore, on anything that the engine's own files define as private."""
+    private = {
+        node.name
+        for path in (ROOT / "engine").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("_") and not node.name.startswith("__")
+    }
+    assert private
+    for folder in ("tests", "benchmarks", "src/alasca/testing"):
+        for path in sorted((ROOT.parent.parent / folder).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Attribute):
+                    assert node.attr not in private, f"{path.name}:{node.lineno}: {node.attr}"
+
+
+def test_settings_are_written_once():
+    """No other class or function under src/ repeats three or more of the fields of `Recipe` or `Place` as defaults."""
+    from alasca.recipe import Place, Recipe
+
+    fields = {name for owner in (Recipe, Place) for name in owner.__dataclass_fields__}
+    for path in FILES:
+        if path.name in ("recipe.py", "published.py"):
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                own = {
+                    item.target.id
+                    for item in node.body
+                    if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name) and item.value is not None
+                }
+                known = {
+                    "shift",
+                    "flip",
+                    "crop",
+                    "epoch_samples",
+                    "momentum",
+                }  # of tasks, transforms, ALASCA's averages
+                assert len((own & fields) - known) < 3, f"{path.name}: {node.name} repeats {sorted(own & fields)}"
