@@ -12,7 +12,7 @@ TESTS = {
     "tests/test_noise.py tests/test_criterion.py",
     "functional/selection.py": "tests/test_selection.py tests/test_selecting_methods.py",
     "stores/": "tests/test_stores.py tests/test_engine.py tests/test_doors.py",
-    "policies.py": "tests/test_selecting_methods.py tests/test_selection.py",
+    "sample_selection.py": "tests/test_selecting_methods.py tests/test_selection.py",
     "engine/": f"{STEPS} tests/test_engine.py tests/test_doors.py tests/test_wrapper.py tests/test_methods.py",
     "data/": "tests/test_data.py tests/test_files.py tests/test_doors.py tests/test_sources.py tests/test_text.py",
     "surgery/": f"{STEPS} tests/test_surgery.py tests/test_wrapper.py tests/test_criterion.py",
@@ -208,7 +208,7 @@ MUTANTS: dict[str, list[Change]] = {
         ("logsumexp(0) - math.log(len(logits))", "logsumexp(0)"),
         ("each.log_softmax(1)", "each"),
     ],
-    "policies.py": [
+    "sample_selection.py": [
         ("clock.epoch == max(self.warmup, 1)", "clock.epoch == self.warmup"),
         ("(1 - rising * self.rate) * size", "(1 - self.rate) * size"),
         (
@@ -258,9 +258,11 @@ MUTANTS: dict[str, list[Change]] = {
         ),
         ("self.recipe.lr * factor * scale if scale != 1", "self.recipe.lr * factor if scale != 1"),
         ("for group in rows], recipe.lr)", "for group in rows], recipe.lr, 0.9)"),
+        ('fused = recipe.optimizer == "adamw" or recipe.precision != "fp16"', "fused = True"),
+    ],
+    "engine/schedule.py": [
         ('if recipe.schedule == "constant":', 'if recipe.schedule != "constant":'),
         ("clock.epoch >= milestone", "clock.epoch > milestone"),
-        ('fused = recipe.optimizer == "adamw" or recipe.precision != "fp16"', "fused = True"),
         ("epochs % recipe.restart_epochs / recipe.restart_epochs", "epochs % recipe.restart_epochs / 10"),
         ('lowest = 0.0 if recipe.schedule == "onecycle" else recipe.lr_min / recipe.lr', "lowest = 0.0"),
     ],

@@ -22,7 +22,7 @@ from alasca.engine import Trainer
 from alasca.functional import cross_entropy
 from alasca.functional.selection import mixture_noise_rate
 from alasca.methods.ce import CrossEntropy
-from alasca.policies import estimated_noise_rate
+from alasca.sample_selection import estimated_noise_rate
 from alasca.training import prepare
 
 EPOCHS, LOOKS, RATES = 60, (5, 10, 15, 30, 59), (0.2, 0.4, 0.6, 0.8)

@@ -16,7 +16,7 @@ from alasca.engine.metrics import selection_quality
 from alasca.methods import preset_options
 from alasca.methods.crust import gram_root
 from alasca.methods.elr_plus import reweighted, rising
-from alasca.policies import ForgetRate
+from alasca.sample_selection import ForgetRate
 from alasca.surgery import EmaWeights
 from alasca.testing import LAWS, one_step, planted, settings, stores, trained, trainer
 

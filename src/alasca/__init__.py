@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from alasca.methods import create_method as create_method
     from alasca.methods import list_methods as list_methods
     from alasca.methods.alasca import Alasca as Alasca
-    from alasca.published import named_recipe as named_recipe
+    from alasca.published_recipes import named_recipe as named_recipe
     from alasca.recipe import Place as Place
     from alasca.recipe import Recipe as Recipe
     from alasca.runs import load as load
@@ -41,7 +41,7 @@ _HOMES = {
     "Task": "data",
     "create_method": "methods",
     "list_methods": "methods",
-    "named_recipe": "published",
+    "named_recipe": "published_recipes",
     "load": "runs",
     "resume": "training",
     "train": "training",

@@ -18,7 +18,7 @@ from alasca.cli.arguments import new_folder, value_of
 from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
 from alasca.cli.options import GROUPS, PlaceOptions, RecipeOptions, place_of, recipe_of
 from alasca.errors import InputError
-from alasca.published import RECIPES, named_settings
+from alasca.published_recipes import RECIPES, named_settings
 from alasca.recipe import RUN, TRAINING, Place, Recipe
 from alasca.values import written
 

@@ -5,11 +5,11 @@ from alasca.engine.device import resolve_device as resolve_device
 from alasca.engine.device import seed_generators as seed_generators
 from alasca.engine.loop import Trainer as Trainer
 from alasca.engine.optimizers import Optimizers as Optimizers
-from alasca.engine.optimizers import lr_factor as lr_factor
 from alasca.engine.probe import SampleProbe as SampleProbe
 from alasca.engine.probe import accuracy as accuracy
 from alasca.engine.probe import predictions as predictions
 from alasca.engine.progress import Progress as Progress
+from alasca.engine.schedule import lr_factor as lr_factor
 from alasca.engine.setup import Job as Job
 from alasca.engine.state import Fitted as Fitted
 from alasca.engine.state import network_tensors as network_tensors

@@ -15,9 +15,9 @@ from alasca.data.seeds import fold
 from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
 from alasca.engine.device import seed_generators
 from alasca.engine.metrics import held_accuracies, means, selection_quality, training_accuracies
-from alasca.engine.optimizers import lr_factor
 from alasca.engine.probe import see_the_unseen
 from alasca.engine.progress import Progress
+from alasca.engine.schedule import lr_factor
 from alasca.engine.setup import Job
 from alasca.engine.state import Fitted, LoopState, Position, best_networks, load_networks, pack, timed, unpack
 from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals

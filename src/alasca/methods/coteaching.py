@@ -9,7 +9,7 @@ import torch
 from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Problem, Seen, Selection, Step
 from alasca.functional import cross_entropy
 from alasca.functional.selection import masked_mean
-from alasca.policies import ForgetRate
+from alasca.sample_selection import ForgetRate
 
 
 class CoTeaching(Method):

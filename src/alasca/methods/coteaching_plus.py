@@ -10,7 +10,7 @@ from torch import Tensor
 from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Problem, Seen, Selection, Step
 from alasca.functional import cross_entropy, disagreement
 from alasca.functional.selection import masked_mean
-from alasca.policies import ForgetRate
+from alasca.sample_selection import ForgetRate
 
 
 class CoTeachingPlus(Method):

@@ -25,7 +25,7 @@ from alasca.core import (
 from alasca.functional import cross_entropy, soft_cross_entropy
 from alasca.functional.checks import check_above
 from alasca.functional.targets import from_uniform, mix, mixing_weight, one_hot, sharpen
-from alasca.policies import LossMixture
+from alasca.sample_selection import LossMixture
 from alasca.surgery import evaluated
 
 CODE = "authors' code"

@@ -10,7 +10,7 @@ from alasca.core import Batch, Clock, Method, Net, Phase, Preset, Probe, Problem
 from alasca.functional import jocor
 from alasca.functional.checks import check_unit
 from alasca.functional.selection import masked_mean
-from alasca.policies import ForgetRate
+from alasca.sample_selection import ForgetRate
 
 SOURCE = "Wei et al. (2020), section 4; noise_rate is the experiment's"
 
