@@ -29,9 +29,10 @@ from mutant_list import EQUIVALENT, MUTANTS, TESTS
 ROOT = Path(__file__).parent.parent
 SECONDS = 240
 FRUITFUL = (
-    "functional", "methods", "stores", "sample_selection.py", "engine/update.py", "engine/optimizers.py", "engine/schedule.py", "engine/probe.py",
-    "engine/metrics.py", "engine/workbench.py", "data/loader.py", "data/pool.py", "data/balance.py",
-    "data/split.py", "data/transform.py", "surgery/passes.py", "surgery/classifiers.py", "core",
+    "functional", "methods", "stores", "sample_selection.py", "engine/update.py", "engine/optimizers.py",
+    "engine/schedule.py", "engine/probe.py", "engine/metrics.py", "engine/workbench.py", "data/loader.py",
+    "data/pool.py", "data/balance.py", "data/split.py", "data/transform.py", "surgery/passes.py",
+    "surgery/classifiers.py", "core",
 )  # fmt: skip
 """Where random mutations are drawn from."""
 SWAPS: dict[type, type] = {

@@ -292,6 +292,16 @@ def test_step_of_dividemix():
     assert [seen.net for seen in step.seen] == [1, 1]
 
 
+def test_dividemix_penalises_sure_predictions_in_its_warm_up():
+    """Asymmetric noise: the mean of sum p log p is added, the negative entropy."""
+
+    def expected(nets: Any, batches: Any, clock: Any, before: Any) -> Tensor:
+        log_p = nets[1](batches["all"].views[0]).logits.log_softmax(1)
+        return ce(log_p, batches["all"].labels).mean() + (log_p.exp() * log_p).sum(1).mean()
+
+    compare(create_method("dividemix", warmup=9, penalty=True), expected)
+
+
 def test_step_of_elr_plus():
     """The memory averages the *peer's* averaged network on unmixed pictures."""
 
