@@ -490,3 +490,115 @@ def test_fine_by_class_blocks_chooses_the_same(monkeypatch: pytest.MonkeyPatch):
         passes.append(len(calls))
     torch.testing.assert_close(found[0], found[1])
     assert passes == [1, 2], "two classes at once, of four"
+
+
+def test_jocor_notes_whom_it_learned_from():
+    method = create_method("jocor", noise_rate=0.5, warmup=0, ramp=1)
+    bench, phase, batches, clock = one_step(method)
+    index = batches["all"].index
+    torch.manual_seed(0)
+    method.step(bench.nets, batches, phase, clock)
+    torch.manual_seed(0)
+    first, second = (net(batches["all"].views[0]).logits for net in bench.nets)
+    easy = AF.jocor(first, second, batches["all"].labels, 0.1).argsort(stable=True)[:8]
+    kept = method.selected().kept[index]
+    assert torch.equal(kept[:, 0], kept[:, 1])
+    assert set(kept[:, 0].nonzero()[:, 0].tolist()) == set(easy.tolist())
+
+
+def test_each_averaged_network_of_elr_plus_follows_its_own():
+    method = create_method("elr_plus", decay=0.0)
+    bench, phase, _, clock = one_step(method)
+    (k,) = phase.train
+    method.on_updated(bench.nets, phase, clock)
+    for mine, theirs in zip(method.averages[k].net.parameters(), backbone(bench.nets[k]).parameters(), strict=True):
+        assert torch.equal(mine, theirs), "decay 0: a copy"
+    others = zip(method.averages[k].net.parameters(), backbone(bench.nets[1 - k]).parameters(), strict=True)
+    assert not all(torch.equal(mine, theirs) for mine, theirs in others)
+    with torch.no_grad():
+        for parameter in backbone(bench.nets[k]).parameters():
+            parameter += 1
+    method.on_updated(bench.nets, phase, clock)
+    for mine, theirs in zip(method.averages[k].net.parameters(), backbone(bench.nets[k]).parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_crusts_coreset_by_whole_gradients():
+    """Centrality over distances of ``(p - e_y) W``, class by predicted class, written out."""
+    method = create_method("crust", start=0, selection="centrality")
+    bench, *_ = one_step(method, noise=32)
+    net, samples = bench.nets[0], bench.job.split.samples
+    with torch.no_grad():
+        output = net.eval()(samples.view("plain", torch.arange(64)))
+        net.train()
+        p, labels = output.logits.softmax(1), samples.labels[:64]
+        gradients = (p - torch.nn.functional.one_hot(labels, 4)) @ net.classifier.weight
+    expected = set()
+    for k in output.logits.argmax(1).unique():
+        own = (output.logits.argmax(1) == k).nonzero()[:, 0]
+        apart = torch.cdist(gradients[own].double(), gradients[own].double())
+        closest = (apart.max() - apart).sum(1).argsort(descending=True, stable=True)
+        expected |= set(own[closest[: -(-len(own) // 2)]].tolist())
+    index, _ = method.coreset(net, bench.probe)
+    assert len(set(index.tolist()) ^ expected) <= 2, "ties aside"
+
+
+def test_crust_tells_what_its_medoids_weigh():
+    method = create_method("crust", start=0)
+    _, phase, *_ = one_step(method, noise=16)
+    stream = phase.streams["coreset"]
+    weight = method.selected().weight[:, 0]
+    torch.testing.assert_close(weight[stream.index], stream.weight)
+    assert weight[stream.index].sum() == 64, "every sample lies nearest to one medoid"
+    assert method.selected().kept[:, 0].nonzero()[:, 0].tolist() == sorted(stream.index.tolist())
+
+
+def test_fine_keeps_a_class_whole_in_which_no_sample_is_sure():
+    method = create_method("fine", warmup=0, threshold=1 - 1e-9)
+    bench, *_ = one_step(method)
+    bench.probe.labels[0] = 3
+    method.look(bench.nets[0], bench.probe)
+    for k in range(4):
+        own = bench.probe.index[bench.probe.labels == k]
+        sure = method.clean[own] > 1 - 1e-9
+        assert torch.equal(method.kept[own], sure if bool(sure.any()) else torch.ones_like(sure))
+    hopeless = create_method("fine", warmup=0, threshold=1 - 1e-9)
+    hopeless.begin(bench.nets, bench.job.problem())
+    import alasca.methods.fine as module
+
+    original, module.two_component_posterior = module.two_component_posterior, lambda scores, *a, **k: scores * 0
+    try:
+        hopeless.look(bench.nets[0], bench.probe)
+    finally:
+        module.two_component_posterior = original
+    assert hopeless.kept.all()
+
+
+def test_fine_looks_along_directions_of_those_it_chose_before():
+    """The second look's eigenvectors come from kept samples: rows of another direction, once dropped, turn nothing."""
+    features = torch.cat([torch.eye(3)[0].expand(6, 3), torch.eye(3)[1].expand(10, 3)]) + 0.01 * torch.randn(16, 3)
+    labels, classes = torch.zeros(16, dtype=torch.int64), 1
+    kept = torch.arange(16) < 6
+    first = directions_of(features, labels, classes, None)
+    second = directions_of(features, labels, classes, kept)
+    assert first[0].abs().argmax() == 1
+    assert second[0].abs().argmax() == 0
+    method = create_method("fine", warmup=0)
+    bench, *_ = one_step(method)
+    method.kept[bench.probe.index[::2]] = False
+    seen = []
+    import alasca.methods.fine as module
+
+    original = module.class_grams
+    module.class_grams = lambda *arguments: (seen.append(arguments[3].sum().item()), original(*arguments))[1]
+    try:
+        method.look(bench.nets[0], bench.probe)
+    finally:
+        module.class_grams = original
+    assert sum(seen) == 32
+
+
+def directions_of(features: Tensor, labels: Tensor, classes: int, kept: Tensor | None) -> Tensor:
+    from alasca.functional.selection import class_directions, class_grams
+
+    return class_directions(class_grams(features, labels, classes, kept))

@@ -379,6 +379,29 @@ def test_alasca_around_mixup_smooths_each_picture_for_itself():
     assert [seen.net for seen in step.seen] == [0], "the plain forward is told, and not thrown away"
 
 
+def test_alasca_around_crust_smooths_medoid_and_partner_each_for_itself():
+    def expected(nets: Any, batches: Any, clock: Any, before: Any) -> Tensor:
+        medoid, partner, lam = batches["coreset"], batches["partners"], clock.draws["lam"]
+        mixed = nets[0](lam * medoid.views[0] + (1 - lam) * partner.views[0])
+        losses = F.cross_entropy(mixed.logits, medoid.labels, reduction="none")
+        table, rows = torch.zeros(80, 4), []
+        for batch in (medoid, partner):  # a sample that comes twice is averaged twice; twice in one batch, by its mean
+            with torch.no_grad():
+                plain = nets[0](batch.views[0]).logits
+            for k in batch.index.unique():
+                table[k] = 0.7 * table[k] + 0.3 * plain[batch.index == k].mean(0)
+        for batch in (medoid, partner):
+            gamma = (3 * table[batch.index]).softmax(1)[range(16), batch.labels]
+            rows.append(penalty(mixed.aux, batch.labels, gamma))
+        assert not torch.allclose(*rows)
+        both = lam * rows[0] + (1 - lam) * rows[1]
+        return (medoid.weight * losses).sum() / medoid.weight.sum() + both.mean()
+
+    inner = create_method("crust", start=0)
+    inner.draws = lambda phase, clock: {"lam": torch.tensor(0.7)}  # type: ignore[method-assign]  # as above
+    compare(Alasca(inner, warmup=None), expected, noise=32)
+
+
 def test_alasca_with_rest_adds_what_was_left_out():
     """The penalty is a mean over the rows of the method's own batch and of the rest."""
 
