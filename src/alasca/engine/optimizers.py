@@ -73,13 +73,17 @@ class Optimizers:
 
     def step(self, scaler: torch.amp.GradScaler) -> None:
         """One step of all, skipped by the scaler where a gradient overflowed."""
-        for optimizer in self.all:
+        for optimizer in self._due():
             scaler.step(optimizer)
 
     def unscale(self, scaler: torch.amp.GradScaler) -> None:
         """Take the loss's scale out of all gradients."""
-        for optimizer in self.all:
+        for optimizer in self._due():
             scaler.unscale_(optimizer)
+
+    def _due(self) -> list[torch.optim.Optimizer]:
+        """Those with a gradient at all: a scaler refuses the others."""
+        return [each for each in self.all if any(p.grad is not None for g in each.param_groups for p in g["params"])]
 
     def zero_grad(self) -> None:
         """Forget all gradients."""

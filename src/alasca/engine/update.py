@@ -74,8 +74,8 @@ class Update:
 
     def _step(self, trained: Sequence[nn.Module], phase: Phase, clock: Clock, factor: float) -> None:
         self.optimizers.set_lr(factor)
+        self.optimizers.average_shared()  # before unscaling: an overflow on one process is then seen by all
         self.optimizers.unscale(self.scaler)
-        self.optimizers.average_shared()
         for net in trained:
             self.method.on_gradients(backbone(net), clock)
             if self.recipe.clip is not None:

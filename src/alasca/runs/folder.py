@@ -40,7 +40,7 @@ class RunFolder:
         Raises:
             InputError: something is there already; a run is never overwritten.
         """
-        if path.is_dir() and {entry.name for entry in path.iterdir()} <= BEGINNINGS:
+        if path.is_dir() and begun(path):
             for entry in path.iterdir():
                 entry.unlink()
         if path.exists() and (not path.is_dir() or any(path.iterdir())):
@@ -194,6 +194,13 @@ class RunFolder:
             return Records.from_table(table, classes)
         except (KeyError, ValueError) as error:
             raise InputError(f"{path}: {error}") from error
+
+
+def begun(path: Path) -> bool:
+    """Whether a folder holds only what a kill leaves before the first epoch; a file of somebody else's is kept."""
+    found = {entry.name: entry for entry in path.iterdir()}
+    history = found.get("metrics.jsonl")
+    return found.keys() <= BEGINNINGS and (history is None or history.stat().st_size == 0)
 
 
 def expect_dict(path: Path) -> Json:
