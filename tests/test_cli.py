@@ -496,6 +496,10 @@ def test_folders_that_are_there_already(tmp_path: Path, capsys, monkeypatch):
     Path("mine/notes.txt").write_text("kept")
     code, _, err = run("train", *FAST, "--out", "mine", capsys=capsys)
     assert (code, Path("mine/notes.txt").read_text()) == (2, "kept")
+    Path("other").mkdir()
+    Path("other/metrics.jsonl").write_text('{"of": "another tool"}')
+    code, _, err = run("train", *FAST, "--out", "other", capsys=capsys)
+    assert (code, Path("other/metrics.jsonl").exists()) == (2, True)
 
 
 def test_a_report_on_a_stopped_run_shows_what_there_is(tmp_path: Path, capsys, monkeypatch):

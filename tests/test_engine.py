@@ -101,6 +101,24 @@ def test_a_first_step_that_overflows_leaves_the_momentum_alone():
     assert made.bench.update.optimizers.all[0].param_groups[0]["fused"]
 
 
+def test_a_scaler_passes_over_an_optimiser_without_gradients():
+    """An optimiser of per-sample variables has none before they are used; a scaler refuses to step such a one."""
+    made = trainer(create_method("ce"), planted(), settings(1))
+    made.enter(0)
+    optimizers = made.bench.update.optimizers
+    rows = torch.nn.Parameter(torch.zeros(3))
+    optimizers.all.append(torch.optim.SGD([rows], 0.1))
+    scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
+    used = optimizers.all[0].param_groups[0]["params"][0]
+    before = used.detach().clone()
+    scaler.scale(used.sum()).backward()
+    optimizers.unscale(scaler)
+    assert torch.equal(used.grad, torch.ones_like(used))
+    optimizers.step(scaler)
+    assert not torch.equal(used, before)
+    assert torch.equal(rows, torch.zeros(3))
+
+
 def test_accumulation_averages_gradients():
     """Four micro-batches of 16 take the step of one batch of 64, on a network without BatchNorm and dropout."""
     plain = trained(create_method("ce"), planted(), Recipe(epochs=1, batch_size=64, lr=0.1), net=lambda: LawNet(False))
