@@ -181,9 +181,9 @@ def main() -> int:
         def tried(mutant: Mutant) -> None:
             tree = free.pop()
             try:
-                if survives(mutant, tree):
-                    survivors.append(mutant)
-                    print(f"SURVIVES {mutant}", flush=True)
+                left = survives(mutant, tree)
+                survivors.extend([mutant] * left)
+                print(f"{'SURVIVES' if left else 'killed'} {mutant}", flush=True)
             finally:
                 free.append(tree)
 

@@ -14,13 +14,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import alasca
 import alasca.functional as AF
 from alasca import Alasca, InputError, MethodWrapper, Place, Recipe, Task, create_method, train
 from alasca.cli.options import PlaceOptions, RecipeOptions, recipe_of
-from alasca.core import Clock, LossMethod, Method, Trained
+from alasca.core import Clock, LossMethod, Method, Trained, own_tensors
 from alasca.engine import Stopped, predictions
 from alasca.runs import RunFolder
 from alasca.testing import everything, one_step, planted, require_same, settings, trained, trainer
@@ -282,6 +283,52 @@ def test_a_step_changes_only_its_own_rows_and_by_its_own_rate():
     shift = torch.zeros(4, requires_grad=True)
     AF.cross_entropy(logits + shift, batches["all"].labels).mean().backward()
     torch.testing.assert_close(moved, -0.5 * 0.01 * shift.grad, rtol=1e-3, atol=1e-7)
+
+
+def test_what_predicts_is_kept_with_the_best_networks():
+    """The epoch that noisy labels choose gives its method's own parameters too."""
+    offsets: list[Tensor] = []
+
+    class Watch(alasca.engine.Progress):
+        def epoch(self, record) -> None:
+            offsets.append(made.job.method.offset.detach().clone())
+
+    made = trainer(Scaled(), planted(8, 16), settings(4, lr=0.3, select="noisy-val"), progress=Watch())
+    fitted = made.fit()
+    assert fitted.chosen_epoch < 3, "the last epoch is not what this is about"
+    assert torch.equal(fitted.method.offset, offsets[fitted.chosen_epoch])
+    assert not torch.equal(fitted.method.offset, offsets[-1])
+
+
+def test_a_method_and_its_wrapper_name_what_is_their_own():
+    for method, expected in (
+        (Scaled(), {"offset"}), (Alasca(Scaled()), {"method.offset"}),
+        (create_method("one"), {f"gate.layers.{name}" for name in GATE}), (Alasca(create_method("elr")), set()),
+    ):  # fmt: skip
+        assert set(own_tensors(trainer(method, planted(8), settings(2)).enter(0).job.method)) == expected
+
+
+GATE = ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked")
+
+
+def test_a_model_without_the_parameters_of_its_method_is_refused(tmp_path: Path):
+    options = {"method": "one", "alasca": False, "options": {"predict": "ensemble"}}
+    run = ran(tmp_path / "run", epochs=1, limit=40, batch_size=8, **options)
+    tensors, _ = run.model()
+    del tensors["method/gate.layers.0.weight"]
+    save_file(tensors, run.path / "model.safetensors")
+    with pytest.raises(InputError, match=r"does not fit model.json \(lacks or should not have gate.layers.0.weight\)"):
+        alasca.load(run.path)
+
+
+def test_a_rate_of_zero_is_a_rate():
+    class Still(Scaled):
+        def trained(self):
+            return [Trained([self.factors], lr=0.0, per_sample=True), Trained([self.offset], lr=0.0)]
+
+    method = trained(Still(), planted(8), settings(2)).job.method
+    assert (method.factors == 1).all()
+    assert (method.offset == 0).all()
 
 
 def test_the_gate_of_one_trains_and_is_saved():

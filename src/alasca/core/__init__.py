@@ -25,6 +25,7 @@ from alasca.core.method import Method as Method
 from alasca.core.method import Preset as Preset
 from alasca.core.method import Selection as Selection
 from alasca.core.method import Trained as Trained
+from alasca.core.method import own_tensors as own_tensors
 from alasca.core.net import Holder as Holder
 from alasca.core.net import Net as Net
 from alasca.core.net import Output as Output

@@ -133,6 +133,18 @@ class Method(nn.Module):
         return {"main": log_mean_softmax([output.logits for output in outputs])}
 
 
+def own_tensors(method: Method) -> dict[str, Tensor]:
+    """A method's own trained parameters by name, but per-sample ones; buffers of the modules they lie in, too."""
+    own = {id(parameter) for group in method.trained() if not group.per_sample for parameter in group.parameters}
+    found: dict[str, Tensor] = {}
+    for path, module in method.named_modules():
+        here = {name: value for name, value in module.named_parameters(path, recurse=False) if id(value) in own}
+        if here and not isinstance(module, Method):  # the buffers of a method itself are its per-sample tables
+            here |= dict(module.named_buffers(path, recurse=False))
+        found |= here
+    return found
+
+
 class LossMethod(Method):
     """A method that is no more than one loss a sample on the main classifier: define `loss`."""
 

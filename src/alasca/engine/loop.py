@@ -19,7 +19,7 @@ from alasca.engine.probe import see_the_unseen
 from alasca.engine.progress import Progress
 from alasca.engine.schedule import lr_factor
 from alasca.engine.setup import Job
-from alasca.engine.state import Fitted, LoopState, Position, best_networks, load_networks, pack, timed, unpack
+from alasca.engine.state import Fitted, LoopState, Position, best_networks, load_networks, pack, timed, under, unpack
 from alasca.engine.stopping import Diverged, Stopped, StopRequest, stop_on_signals
 from alasca.engine.workbench import Workbench
 from alasca.runs import RunFolder
@@ -89,6 +89,7 @@ class Trainer:
         chosen = self.epochs - 1
         if self.job.select == "noisy-val":
             load_networks(self.bench.nets, self.state.best)
+            method.load_state_dict(under("method", self.state.best), strict=False)
             chosen = self.state.best_epoch
         nets = [unwrapped(net) for net in self.bench.nets]
         return Fitted(method, nets, self.trace, self.state.history, self.job.select, chosen)
@@ -199,7 +200,7 @@ class Trainer:
         state.seconds, state.waited = 0.0, 0.0
         bench.update.sums.clear()
         if self.job.select == "noisy-val" or self.job.method.uses_best:
-            state.keep_best(record, bench.nets)
+            state.keep_best(record, bench.nets, self.job.method)
         state.history.append(record)
         if self.run is not None and world()[0] == 0:
             self.run.append_history(record)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import Method, Trained, unwrapped
-from alasca.distributed import world
+from alasca.distributed import sum_over_ranks, world
 from alasca.errors import InputError
 from alasca.recipe import Recipe
 
@@ -34,7 +34,7 @@ class Optimizers:
         of_nets = [parameter for net in self.nets for parameter in net.parameters() if parameter.requires_grad]
         groups = [Trained(of_nets), *(group for group in own if not group.per_sample)]
         rows = [group for group in own if group.per_sample]
-        self.scales = [(group.lr or recipe.lr) / recipe.lr for group in (*groups, *rows)]
+        self.scales = [(recipe.lr if group.lr is None else group.lr) / recipe.lr for group in (*groups, *rows)]
         self.all: list[torch.optim.Optimizer] = [self._make(groups)]
         if rows:
             self.all.append(torch.optim.SGD([{"params": list(group.parameters)} for group in rows], recipe.lr))
@@ -63,13 +63,20 @@ class Optimizers:
                 group["lr"] = value
 
     def average_shared(self) -> None:
-        """Average the gradients of a method's own parameters over processes, as DDP does those of networks."""
+        """Average the gradients of a method's own parameters over processes, as DDP does those of networks.
+
+        What no process used keeps no gradient, so that neither decay nor momentum moves it.
+        """
         size = world()[1]
-        for parameter in self.shared if size > 1 else ():
+        if size == 1 or not self.shared:
+            return
+        used = torch.tensor([float(each.grad is not None) for each in self.shared], device=self.shared[0].device)
+        for parameter, found in zip(self.shared, sum_over_ranks(used).tolist(), strict=True):
+            if not found:
+                continue
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            torch.distributed.all_reduce(parameter.grad)
-            parameter.grad /= size
+            sum_over_ranks(parameter.grad).div_(size)
 
     def step(self, scaler: torch.amp.GradScaler) -> None:
         """One step of all, skipped by the scaler where a gradient overflowed."""

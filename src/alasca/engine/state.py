@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Batch, Method, Phase, Stream, unwrapped
+from alasca.core import Batch, Method, Phase, Stream, own_tensors, unwrapped
 from alasca.errors import InputError
 from alasca.stores import Trace
 
@@ -44,11 +44,12 @@ class LoopState:
     best_accuracy: float = -1.0
     best_epoch: int = -1
 
-    def keep_best(self, record: Mapping[str, Any], nets: list[nn.Module]) -> None:
-        """Keep the networks of an epoch whose accuracy on held-out noisy labels is the highest so far."""
+    def keep_best(self, record: Mapping[str, Any], nets: list[nn.Module], method: Method) -> None:
+        """Keep what predicts in an epoch whose accuracy on held-out noisy labels is the highest so far."""
         if record.get("val_accuracy", -1.0) > self.best_accuracy:
             self.best_accuracy, self.best_epoch = record["val_accuracy"], record["epoch"]
-            self.best = {name: value.detach().cpu().clone() for name, value in network_tensors(nets).items()}
+            tensors = network_tensors(nets) | prefixed("method", own_tensors(method))
+            self.best = {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
 def timed(batches: Iterator[dict[str, Batch]], state: LoopState) -> Iterator[dict[str, Batch]]:

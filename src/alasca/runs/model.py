@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from alasca.core import Method, Problem
+from alasca.core import Method, Problem, own_tensors
 from alasca.data import Transform
 from alasca.data.raw import read_raw
 from alasca.data.split import Tokenizer
@@ -28,13 +28,7 @@ BATCH = 512
 def model_tensors(method: Method, nets: Sequence[nn.Module]) -> dict[str, Tensor]:
     """All that predictions depend on: the networks, and the method's own parameters with the buffers beside them."""
     found = {f"net/{k}/{name}": value for k, net in enumerate(nets) for name, value in net.state_dict().items()}
-    rows = {id(parameter) for group in method.trained() if group.per_sample for parameter in group.parameters}
-    for path, module in method.named_modules():
-        own = [each for each in module.parameters(recurse=False) if each.requires_grad and id(each) not in rows]
-        if own and not isinstance(module, Method):
-            prefix = f"method/{path}."
-            found |= {prefix + name: value for name, value in module.state_dict().items() if "." not in name}
-    return found
+    return found | {f"method/{name}": value for name, value in own_tensors(method).items()}
 
 
 def describe_model(
@@ -138,8 +132,9 @@ def load(folder: str | Path) -> Model:
             prefix = f"net/{k}/"
             state = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
             net.load_state_dict(state, strict=True)
-        if unknown := method.load_state_dict(own, strict=False).unexpected_keys:
-            raise RuntimeError(f"no place for {', '.join(unknown)}")
+        if odd := own.keys() ^ own_tensors(method).keys():
+            raise RuntimeError(f"lacks or should not have {', '.join(sorted(odd))}")
+        method.load_state_dict(own, strict=False)
     except RuntimeError as error:
         raise InputError(
             f"{run.path}: model.safetensors does not fit model.json ({' '.join(str(error).split())})"

@@ -11,20 +11,22 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from alasca.core import Clock, backbone, unwrapped
+from alasca.core import Batch, Clock, LossMethod, Net, Problem, backbone, unwrapped
 from alasca.data.loader import Loader
 from alasca.distributed import gather_rows, join, leave, world
 from alasca.engine import Progress, Stopped, Trainer
+from alasca.functional import cross_entropy
 from alasca.methods import create_method, list_methods, method_class, short_run, wrap
 from alasca.runs import RunFolder
 from alasca.testing.laws import Make, everything, require_same
-from alasca.testing.planted import BATCH, HELD, SAMPLES, LawNet, planted, settings, trained, trainer
+from alasca.testing.planted import BATCH, CLASSES, HELD, SAMPLES, LawNet, planted, settings, trained, trainer
 
 
 def registered(epochs: int = 0) -> dict[str, Make]:
@@ -90,6 +92,9 @@ def law_7_ranks_agree() -> None:
     for name in first["digests"]:
         assert len(first["digests"][name]) >= 8, f"{name}: no steps"
         assert first["digests"][name] == second["digests"][name], f"{name}: processes differ"
+    assert first["own"] == second["own"], "processes differ in a method's own parameters"
+    assert first["own"]["used"] != first["own"]["first"] != [1.0] * CLASSES, "own parameters did not learn"
+    assert first["own"]["idle"] == [1.0] * CLASSES, "what no process used has moved"
     for result in (first, second):
         assert result["probed"] == list(range(SAMPLES)), "the probe lost samples"
         assert result["reduced"] == sum(range(SAMPLES)), "the probe's sum lost samples"
@@ -115,6 +120,7 @@ def worker(folder: Path) -> None:
         digests.owner.fit(resume=False)
         found["digests"][name] = digests.found
     resume(folder)
+    found["own"] = own_parameters()
     ce = trained(create_method("ce"), planted(8, HELD), settings(3), net=lambda: LawNet(False))
     found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
     found["probed"] = ce.bench.probe(ce.bench.nets[0], lambda output, batch: batch.index.double()).tolist()
@@ -123,6 +129,25 @@ def worker(folder: Path) -> None:
     assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
     (folder / f"{rank}.json").write_text(json.dumps(found))
     leave()
+
+
+class Offset(LossMethod):
+    """Cross-entropy with offsets of its own: each process uses one, the first another, none the last."""
+
+    def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        """Three offsets."""
+        self.used, self.first, self.idle = (nn.Parameter(torch.ones(problem.num_classes)) for _ in range(3))
+
+    def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
+        """Cross-entropy."""
+        offset = self.used + self.first if world()[0] == 0 else self.used
+        return cross_entropy(logits + offset, batch.labels)
+
+
+def own_parameters() -> dict[str, list[float]]:
+    """Offsets of a method after a short run with weight decay."""
+    made = trained(Offset(), planted(8, HELD), settings(2, weight_decay=0.1))
+    return {name: value.tolist() for name, value in made.job.method.named_parameters()}
 
 
 def resume(folder: Path) -> None:
