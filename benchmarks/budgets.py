@@ -22,7 +22,7 @@ from pages import ROOT, put, table
 from alasca.runs import RunFolder
 
 COMMON = ["--data", "cifar10", "--noise", "symmetric:0.6", "--network", "resnet18-narrow", "--schedule", "onecycle",
-          "--precision", "bf16", "--shift", "2", "--device", "cpu", "--threads", "2"]  # fmt: skip
+          "--precision", "bf16", "--shift", "2", "--device", "cpu", "--threads", "1"]  # fmt: skip
 BUDGETS = {
     "memorising": ["--limit", "4000", "--epochs", "50", "--batch-size", "64", "--lr", "0.05"],
     "short": ["--limit", "10000", "--epochs", "24", "--batch-size", "128", "--lr", "0.1"],

@@ -78,7 +78,8 @@ def plan(
     """One run."""
     name = f"{data}-{noise}-{method}-seed{seed}".replace(" ", "_").replace(":", "_")
     what = {"data": data, "noise": noise, "method": method, "seed": seed, "command": " ".join(command)}
-    own = ["--noise", noise, "--method", method, "--val-fraction", held, "--seed", str(seed)]
+    own = [] if "--noise" in command else ["--noise", noise]
+    own += ["--method", method, "--val-fraction", held, "--seed", str(seed)]
     return what, folder / name, [*command, *own]
 
 

@@ -109,7 +109,7 @@ MISTAKES = [
     (["train", "--set", "alasca.momentum=[0.7]"], "momentum: (0.7,)"),
     (["train", "--set", "alasca.rest=yes"], "rest: 'yes', expected true or false"),
     (["train", "--set", "momentum"], "expected name=value"),
-    (["train", "--method", "gce", "--set", "q=2"], "option q: 2, expected above 0 and at most 1"),
+    (["train", "--method", "gce", "--set", "q=2"], "option q: 2.0, expected above 0 and at most 1"),
     (["train", "--method", "truncated_gce", "--set", "k=half"], "option k: 'half', expected a number"),
     (["train", "--method", "gce", "--preset", "cifar"], "gce has no preset 'cifar'; expected one of cifar10"),
     (["train", "--method", "byot"], "so ALASCA can't wrap it; add --no-alasca"),
@@ -118,6 +118,10 @@ MISTAKES = [
     (["train", "--method", "one", "--no-alasca", "--set", "at=stage9"], "stage9"),
     (["train", "--method", "har", "--no-alasca", "--set", "at=[]"], "at: "),
     (["train", "--set", "q=0.7"], "ce has no such option"),
+    (["train", "--set", "name=1"], "ce has no such option"),
+    (["train", "--set", "alasca.method=1"], "alasca has no such option"),
+    (["train", "--image-size", "16"], "these pictures are 8x8 already"),
+    (["train", "--crop", "9"], "crop: 9, expected at most the pictures' side (8)"),
     (["train", "--no-alasca", "--set", "alasca.momentum=0.5"], "leave out --no-alasca"),
     (["train", "--set", "alasca.at=block9"], "block9"),
     (["train", "--limit", "3"], "limit: 3"),
@@ -500,6 +504,11 @@ def test_folders_that_are_there_already(tmp_path: Path, capsys, monkeypatch):
     Path("other/metrics.jsonl").write_text('{"of": "another tool"}')
     code, _, err = run("train", *FAST, "--out", "other", capsys=capsys)
     assert (code, Path("other/metrics.jsonl").exists()) == (2, True)
+    code, _, err = run("demo", "--out", "other/metrics.jsonl", capsys=capsys)
+    assert (code, err) == (
+        2,
+        "alasca: out: other/metrics.jsonl exists already and is no empty folder; choose another\n",
+    )
 
 
 def test_a_report_on_a_stopped_run_shows_what_there_is(tmp_path: Path, capsys, monkeypatch):

@@ -55,9 +55,24 @@ def test_a_digest_knows_no_folder_and_no_machine():
     )
     assert first != second
     assert first.digest() == second.digest() != Recipe(data="npz:/a/t.npz").digest()
+    mine, yours, other, named = (
+        Recipe(network=f"hf:{name}").digest() for name in ("/a/bert", "/b/c/bert/", "/a/gpt", "bert")
+    )
+    assert mine == yours
+    assert len({mine, other, named}) == 3
     command = "from alasca.recipe import Recipe; print(Recipe(epochs=7).digest())"
     other = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True, cwd="/")
     assert other.stdout.strip() == Recipe(epochs=7).digest()
+
+
+def test_whole_numbers_and_fractions_are_one_recipe():
+    assert Recipe(lr=1, clip=5).digest() == Recipe(lr=1.0, clip=5.0).digest()
+    assert isinstance(Recipe(lr=1).lr, float)
+    kept = [ready(limit=40, options={"alasca.aux_weight": two}).recipe for two in (2, 2.0)]
+    assert kept[0].digest() == kept[1].digest()
+    for options in ({"name": 1}, {"method": 1}, {"alasca.method": 1}):
+        with pytest.raises(InputError, match="has no such option"):
+            ready(limit=40, options=options)
 
 
 def test_what_a_run_keeps_is_resolved_once(tmp_path: Path):
@@ -130,7 +145,8 @@ def test_a_run_predicts_elsewhere_what_it_predicted_here(kind: str, tmp_path: Pa
         pixels = draw.integers(0, 255, (40, 8, 8)).astype(np.uint8)
         np.savez(tmp_path / "x.npz", x=pixels, y=np.arange(40) % 4)
         given |= {"data": f"npz:{tmp_path / 'x.npz'}"}
-        given |= {"method": "one", "alasca": False, "options": {"predict": "ensemble"}} if kind == "one" else {}
+        own = {"method": "one", "alasca": False, "options": {"predict": "ensemble"}}
+        given |= own if kind == "one" else {"method": "fine"}
         raw = pixels[:9]
     prepared = ready(**given)
     made = alasca.engine.Trainer(prepared.job)  # the training process
@@ -155,6 +171,19 @@ def test_a_run_predicts_elsewhere_what_it_predicted_here(kind: str, tmp_path: Pa
     assert set(model.labels(raw)) <= set(prepared.task.classes)
     with pytest.raises(InputError, match="predict: 'best', expected one of main"):
         model.predict(raw, "best")
+
+
+@pytest.mark.parametrize("method", ["fine", "crust"])
+def test_a_method_that_reads_features_says_at_once_that_there_are_none(method: str, tmp_path: Path, monkeypatch):
+    (tmp_path / "all_convolutions.py").write_text(
+        "from torch import nn\n"
+        "def make(num_classes, shape):\n"
+        "    parts = nn.Conv2d(shape[0], 8, 3), nn.ReLU(), nn.Conv2d(8, num_classes, 3)\n"
+        "    return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="has no linear layer whose output is the logits"):
+        ready(method=method, network="all_convolutions:make", limit=40)
 
 
 def test_wrong_inputs_to_a_model_are_one_line(tmp_path: Path):

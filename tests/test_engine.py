@@ -268,7 +268,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):
 
 
 class Drawing(Method):
-    """Notes what the default generator gives in each step and each plan."""
+    """Notes what the default generator gives in each step and each plan, and when its stage ends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -283,14 +283,23 @@ class Drawing(Method):
         output = nets[0](batches["all"].views[0])
         return Step(cross_entropy(output.logits, batches["all"].labels).mean())
 
+    def end_stage(self, nets, probe, clock: Clock) -> None:
+        self.drawn.append(torch.rand(()).item())
 
-def test_every_step_and_plan_has_draws_of_its_own():
+
+def test_every_step_and_plan_has_draws_of_its_own(tmp_path: Path):
     first, again, other = Drawing(), Drawing(), Drawing()
     trained(first, planted(), settings(3))
-    assert len(first.drawn) == 3 * (1 + 2 * 4)
+    assert len(first.drawn) == 3 * (1 + 2 * 4) + 1
     assert len(set(first.drawn)) == len(first.drawn)
     trained(again, planted(), settings(3))
     assert again.drawn == first.drawn
+    with pytest.raises(Stopped):
+        trained(Drawing(), planted(), settings(3), run=RunFolder(tmp_path), stop_after=23)
+    torch.manual_seed(8)
+    late = trainer(Drawing(), planted(), settings(3), run=RunFolder(tmp_path))
+    late.fit(resume=True)
+    assert late.job.method.drawn == first.drawn[-2:]  # type: ignore[attr-defined]  # a Drawing
     trained(other, planted(), settings(3, seed=1))
     assert not set(other.drawn) & set(first.drawn)
 

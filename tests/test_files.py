@@ -84,6 +84,14 @@ def test_blank_pictures_are_not_held_out(photos: Path):
     split = ready(**settings_for(photos, "blank", val_fraction=0.5)).split
     assert split.held is not None
     assert bool(split.samples.inputs[split.held].flatten(1).any(1).all()), "a black one was held out"
+    assert len(split.held) == 5, "half of the ten that can be read"
+
+
+def test_blank_pictures_are_known_before_they_are_read_again(photos: Path):
+    split = ready(**settings_for(photos, "blank", in_memory=False)).split
+    sound = split.samples.sound(torch.arange(12))
+    assert sound is not None
+    assert [name for name, whole in zip(split.ids, sound.tolist(), strict=True) if not whole] == ["a/2.jpg", "b/1.jpg"]
 
 
 def test_another_stands_in_for_a_picture_lost_in_the_night(photos: Path, caplog: pytest.LogCaptureFixture):

@@ -123,6 +123,42 @@ def test_grey_pictures_and_unknown_names():
         create_network("mlp", (12,), 2, Tokens(100, 0))
 
 
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3", "squeezenet1_1", "resnet18"])
+def test_a_pretrained_network_is_built_like_one_that_reads_a_saved_state(name: str, monkeypatch: pytest.MonkeyPatch):
+    """Published weights come without a download here: those of a fresh network with a thousand classes."""
+    from torchvision.models import _api, get_model
+
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    published = get_model(name, weights=None, **extra).state_dict()
+    monkeypatch.setattr(_api.WeightsEnum, "get_state_dict", lambda self, **given: published)
+    shape = (3, 299, 299) if name == "inception_v3" else (3, 64, 64)
+    trained = create_network(f"torchvision:{name}", shape, 7, pretrained=True).eval()
+    loaded = create_network(f"torchvision:{name}", shape, 7).eval()
+    loaded.load_state_dict(trained.state_dict())
+    x = torch.randn(2, *shape)
+    with torch.no_grad():
+        assert torch.equal(trained(x), loaded(x))
+    assert trained(x).shape == (2, 7)
+    first = next(iter(trained.state_dict()))
+    assert torch.equal(trained.state_dict()[first], published[first]), "the weights are the published ones"
+
+
+def test_a_network_of_ones_own_may_import_what_it_needs_when_it_is_made(tmp_path: Path, monkeypatch):
+    (tmp_path / "parts_of_mine.py").write_text("WIDTH = 3\n")
+    (tmp_path / "late_network.py").write_text(
+        "from torch import nn\n"
+        "def make(num_classes):\n"
+        "    from parts_of_mine import WIDTH\n"
+        "    return nn.Linear(WIDTH, num_classes)\n"
+        "def broken(num_classes):\n"
+        "    import no_such_part\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert create_network("late_network:make", (3,), 2)(torch.zeros(1, 3)).shape == (1, 2)
+    with pytest.raises(InputError, match=r"can't be imported \(ModuleNotFoundError: No module named 'no_such_part'\)"):
+        create_network("late_network:broken", (3,), 2)
+
+
 def test_a_missing_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch):
     import sys
 
@@ -184,6 +220,16 @@ def test_a_tokenizer_comes_with_its_network(tmp_path: Path):
     assert text_tokenizer("text-transformer") is None
     with pytest.raises(InputError, match=r"hf:.*none can't be made"):
         text_tokenizer(f"hf:{tmp_path / 'none'}")
+
+
+@pytest.mark.parametrize("pretrained", [True, False])
+def test_a_checkpoint_in_half_precision_trains_in_whole(tmp_path: Path, pretrained: bool):
+    name = bert(tmp_path)
+    transformers = pytest.importorskip("transformers")
+    folder = name.removeprefix("hf:")
+    transformers.AutoModelForSequenceClassification.from_pretrained(folder).bfloat16().save_pretrained(folder)
+    net = create_network(name, (8,), 2, Tokens(10, 0), pretrained=pretrained)
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float32}
 
 
 def test_every_network_has_a_line_for_the_list():

@@ -10,7 +10,7 @@ from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 import alasca.functional as AF
-from alasca import Alasca, create_method
+from alasca import Alasca, create_method, sample_selection
 from alasca.core import Batch, Clock, Method, Output, Problem, Selection, backbone
 from alasca.engine.metrics import selection_quality
 from alasca.methods import preset_options
@@ -86,6 +86,18 @@ def test_coteaching_plus_chooses_where_networks_disagree():
     torch.testing.assert_close(*none)
     one = [giving(with_losses([0.1, 0.2, 0.3, 2])), giving(with_losses([0.1, 0.2, 0.3, 0.4]))]
     assert plus.step(one, {"all": batch}, None, LATE).loss.item() == pytest.approx(2.4, abs=1e-5)
+    ramping = begun("coteaching_plus", noise_rate=0.5, warmup=1, ramp=2)  # whole batches until the ramp has ended
+    differ, logits = [False, False, False, True], [net(None).logits for net in one]
+    for epoch, pool in ((1, [True] * 4), (2, [True] * 4), (3, differ), (4, differ)):
+        assert ramping.pool(*logits, LATE._replace(epoch=epoch)).tolist() == pool
+
+
+@pytest.mark.parametrize("name", ["coteaching", "coteaching_plus", "jocor"])
+def test_methods_that_forget_estimate_how_much_in_training(name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sample_selection, "estimated_noise_rate", lambda net, probe: 0.25)
+    made = trained(create_method(name, warmup=1, ramp=1), planted(8), settings(3))
+    assert [record["noise_rate"] for record in made.state.history] == [0.0, 0.25, 0.25]
+    assert (made.job.method.selected().kept.float().mean() == 0.75) == (name != "coteaching_plus")
 
 
 def test_forget_rate():
@@ -155,6 +167,9 @@ def test_decoupling_by_hand():
     assert torch.autograd.grad(same, logits)[0].abs().max() == 0
     early = method.step([giving(logits), giving(logits)], {"all": batch}, None, LATE._replace(epoch=0)).loss
     torch.testing.assert_close(early, 2 * losses[0].mean())
+    for epoch, loss in ((29, 2 * losses[0].mean()), (30, torch.zeros(()))):
+        now = method.step([giving(logits), giving(logits)], {"all": batch}, None, LATE._replace(epoch=epoch)).loss
+        torch.testing.assert_close(now, loss)
     many = batch_of(40, [0] * 40)
     one = torch.zeros(40, 2)
     one[0, 1] = 1.0
@@ -228,10 +243,10 @@ def test_fine_tells_narrow_heaps_apart(monkeypatch: pytest.MonkeyPatch):
         def reduce(self, net: int, fn) -> Tensor:
             return torch.eye(3).expand(2, 3, 3)
 
-    method = begun("fine", 100)
     monkeypatch.setattr(
         "alasca.methods.fine.evaluated", lambda net, example: Output(torch.zeros(2, 2), torch.zeros(2, 3))
     )
+    method = begun("fine", 100)
     method.look(0, Scoring([scores]))
     kept = method.selected().kept[:, 0]
     assert (kept == (torch.arange(100) < 70)).double().mean() > 0.97

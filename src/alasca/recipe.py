@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from alasca.errors import InputError
-from alasca.values import fits, in_words
+from alasca.values import as_meant, fits, in_words
 
 DATA, FILES, METHOD, TRAINING, RUN = "Data", "Files and tables", "Method", "Training", "Run"
 SOMEWHERE = ("folder", "table", "npz", "npy", "hf", "file", "matrix")
@@ -51,6 +51,7 @@ class Checked:
             value = getattr(self, each.name)
             if each.metadata:
                 check(each.name.replace("_", "-"), value, hints[each.name], each.metadata)
+                object.__setattr__(self, each.name, as_meant(value, hints[each.name]))  # 1 and 1.0 are one recipe
 
     def as_json(self) -> dict[str, Any]:
         """Values that JSON can hold; `from_json` is the inverse."""
@@ -184,6 +185,9 @@ class Recipe(Checked):
         for name in ("data", "noise"):
             kind = found[name].partition(":")[0]
             found[name] = kind if kind in SOMEWHERE else found[name]
+        library, _, path = found["network"].partition(":")
+        if library == "hf" and path.startswith(("/", ".", "~")):
+            found["network"] = f"hf:./{path.rstrip('/').rpartition('/')[2]}"
         found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
         return found
 

@@ -42,15 +42,25 @@ def written(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def named(value: Any, hint: Any) -> Any:
-    """Numbers as texts where texts are expected and numbers are not: modules may be called 5.
+def as_meant(value: Any, hint: Any) -> Any:
+    """A value as its type holds it: 1 is 1.0 where a number may have a fraction, and modules may be called 5.
 
-    >>> named(5, str | None), named((1, 3), Sequence[str] | None), named(5, int), named((1, 3), tuple[int, int])
-    ('5', ('1', '3'), 5, (1, 3))
+    >>> as_meant(5, str | None), as_meant((1, 3), Sequence[str] | None), as_meant((1, 3), tuple[int, int])
+    ('5', ('1', '3'), (1, 3))
+    >>> as_meant(1, float | None), as_meant(1, int | float), as_meant((1, 3), tuple[float, int]), as_meant(True, float)
+    (1.0, 1, (1.0, 3), True)
     """
-    members = (hint, *typing.get_args(hint))
+    union = typing.get_origin(hint) in (types.UnionType, typing.Union)
+    members = typing.get_args(hint) if union else (hint,)
     if isinstance(value, tuple) and Sequence[str] in members:
         return tuple(map(str, value))
+    for member in members:
+        if isinstance(value, tuple) and typing.get_origin(member) is tuple and fits(value, member):
+            parts = typing.get_args(member)
+            parts = parts[:1] * len(value) if parts[1:] == (...,) else parts
+            return tuple(map(as_meant, value, parts))
+    if type(value) is int and float in members and int not in members:
+        return float(value)
     if type(value) in (int, float) and str in members and not fits(value, hint):
         return str(value)
     return value

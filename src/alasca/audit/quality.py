@@ -43,7 +43,7 @@ def assess(
     rival = traced.rival.long().where(seen & (traced.differing > 0), predicted)
     issue, suggested = find_issues(array(given), array(differing), array(rival))
     issue[unread], suggested[unread] = False, array(given)[unread]
-    extra = {name: array(values.double()) for name, values in columns.items()}
+    extra = {name: array(values.cpu().double()) for name, values in columns.items()}
     if bool((traced.sub_visits > 0).any()):
         visited = traced.sub_visits.clamp(min=1)
         for name, values in (("sub_quality", traced.sub_probability), ("sub_margin", traced.sub_margin)):

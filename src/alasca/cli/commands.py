@@ -53,8 +53,8 @@ def demo(
     if seeds < 1:
         raise InputError(f"seeds: {seeds}, expected at least 1")
     folder = out or new_folder("demo")
-    if folder.exists() and any(folder.iterdir()):
-        raise InputError(f"out: {folder} exists already and is not empty; choose another folder")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"out: {folder} exists already and is no empty folder; choose another")
     plans = [
         Recipe(noise=noise, alasca=wrapped, epochs=epochs, batch_size=128, lr=0.1, seed=seed)
         for seed in range(seeds)

@@ -153,8 +153,9 @@ def tokenised(task: Task, recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[
     """The task with token ids where it has texts, and how its samples are shown."""
     if not isinstance(task.inputs, Texts):
         shift, flip = task.shift if recipe.shift is None else recipe.shift, recipe.flip
+        crop = task.crop if recipe.crop is None else recipe.crop
         return task, Transform(
-            KINDS[task.inputs.dtype], shift=shift, flip=task.flip if flip is None else flip, crop=task.crop,
+            KINDS[task.inputs.dtype], shift=shift, flip=task.flip if flip is None else flip, crop=crop,
             size=task.size, keep_ratio=task.keep_ratio, columns=task.columns,
         )  # fmt: skip
     if tokenizer is None:
@@ -173,8 +174,9 @@ def held_out(recipe: Recipe, task: Task) -> Tensor:
     if task.held is not None:
         return task.held
     fraction = recipe.val_fraction or 0.0
-    held = balanced_part(task.labels, round(fraction * len(task.labels)), recipe.seed, "val", leave=1)
-    return held[~torch.isin(held, torch.tensor(task.blank, dtype=torch.int64))]
+    everything = torch.arange(len(task.labels))
+    sound = everything[~torch.isin(everything, torch.tensor(task.blank, dtype=torch.int64))]
+    return sound[balanced_part(task.labels[sound], round(fraction * len(sound)), recipe.seed, "val", leave=1)]
 
 
 def limited(task: Task, recipe: Recipe) -> Task:

@@ -83,6 +83,7 @@ class Task:
         truth: Any = None,
         ids: Sequence[Any] | None = None,
         classes: Sequence[str] | None = None,
+        image_size: int = 32,
     ) -> Task:
         """A task from what is in memory.
 
@@ -94,14 +95,16 @@ class Task:
             val: inputs and given (noisy) labels of samples to hold out.
             truth: true labels of `inputs`, for evaluation only.
             ids: names of the samples; default: their positions.
-            classes: class names in order; default: the labels, by number where all are whole numbers, else by text.
+            classes: class names in order; labels that are whole numbers are then positions in them. Default: the
+                labels, by number where all are whole numbers, else by text.
+            image_size: side to which pictures from paths are resized.
 
         Raises:
             InputError: what does not fit together, in one line.
         """
         from alasca.data.sources.memory import task_from_arrays
 
-        return task_from_arrays(inputs, labels, test, val, truth, ids, classes)
+        return task_from_arrays(inputs, labels, test, val, truth, ids, classes, image_size)
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, test: Any = None, classes: Sequence[str] | None = None) -> Task:

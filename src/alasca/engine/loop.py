@@ -82,6 +82,7 @@ class Trainer:
                     restored = None
                     while where.epoch < stage.epochs:
                         self.epoch()
+                    self._seed("end")
                     method.end_stage(self.bench.nets, self.bench.probe, self._clock(stage, self.bench.pass_steps()))
                     self.state.position = where = Position(where.stage + 1)
         finally:

@@ -84,7 +84,7 @@ def selection_quality(selection: Selection | None, index: Tensor, split: Split) 
 
 def percent(flags: Tensor) -> float:
     """Share of True, in percent."""
-    return 100 * float(flags.double().mean())
+    return 100 * float(flags.cpu().double().mean())
 
 
 def held_accuracies(method: Method, nets: Sequence[nn.Module], split: Split, device: torch.device) -> dict[str, float]:

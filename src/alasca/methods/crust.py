@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from alasca.core import (
     Batch,
@@ -88,6 +88,7 @@ class Crust(Method):
         self.group_by = group_by
 
     def begin(self, nets: Sequence[Net], problem: Problem) -> None:
+        classifier_of(nets[0])  # without one, training need not begin
         weight = torch.ones(problem.num_samples, device=problem.example.device)
         self.register_buffer("weight", weight)
         self.register_buffer("kept", torch.ones_like(weight, dtype=torch.bool))
@@ -105,9 +106,7 @@ class Crust(Method):
 
     def coreset(self, net: Net, probe: Probe) -> tuple[Tensor, Tensor]:
         """Medoids of every class, and how many points lie nearest to each."""
-        inner = unwrapped(net)
-        assert isinstance(inner, OutputNet)
-        metric = gram_root(inner.classifier.weight.detach())
+        metric = gram_root(classifier_of(net).weight.detach())
 
         def gradient(output: Output, batch: Batch) -> Tensor:
             hot = torch.nn.functional.one_hot(batch.labels, output.logits.shape[1])
@@ -149,6 +148,13 @@ class Crust(Method):
 
     def selected(self) -> Selection:
         return Selection(self.get_buffer("kept")[:, None], weight=self.get_buffer("weight")[:, None])
+
+
+def classifier_of(net: Net) -> nn.Linear:
+    """The linear layer that gives the logits."""
+    inner = unwrapped(net)
+    assert isinstance(inner, OutputNet)
+    return inner.classifier
 
 
 def gram_root(weight: Tensor) -> Tensor:

@@ -56,7 +56,8 @@ class Fine(Method):
         device = problem.example.device
         self.register_buffer("kept", torch.ones(problem.num_samples, dtype=torch.bool, device=device))
         self.register_buffer("clean", torch.ones(problem.num_samples, device=device))
-        self.num_classes, self.example = problem.num_classes, problem.example
+        self.num_classes = problem.num_classes
+        self.width = feature_of(evaluated(nets[0], problem.example)).shape[1]
 
     def plan(self, nets: Sequence[Net], probe: Probe, clock: Clock) -> list[Phase]:
         since = clock.epoch - self.warmup
@@ -69,8 +70,7 @@ class Fine(Method):
     def look(self, net: Net, probe: Probe) -> None:
         """Choose anew."""
         kept, classes = self.get_buffer("kept"), self.num_classes
-        width = feature_of(evaluated(net, self.example)).shape[1]
-        block = max(1, GRAMS // width**2)  # classes whose matrices are held at once, a pass over the samples each
+        block = max(1, GRAMS // self.width**2)  # classes whose matrices are held at once, a pass over the samples each
 
         def grams(output: Output, batch: Batch, first: int) -> Tensor:
             own = min(block, classes - first)

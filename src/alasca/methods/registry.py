@@ -13,7 +13,7 @@ from typing import Any
 from alasca.core import Method
 from alasca.errors import InputError
 from alasca.recipe import Recipe
-from alasca.values import fits, in_words, named, nearest
+from alasca.values import as_meant, fits, in_words, nearest
 
 REGISTRY = {
     "ael": "alasca.methods.ael:AsymmetricExponentialLoss",
@@ -79,7 +79,7 @@ def load(path: str) -> type[Method]:
     return found
 
 
-def create_method(name: str, **options: Any) -> Method:
+def create_method(name: str, /, **options: Any) -> Method:
     """A method by name, its options checked against its signature.
 
     Raises:
@@ -91,9 +91,9 @@ def create_method(name: str, **options: Any) -> Method:
     return build(method_class(name), name, options)
 
 
-def wrap(method: Method, **options: Any) -> Method:
+def wrap(method: Method, /, **options: Any) -> Method:
     """`method` inside ALASCA, the options checked against its signature."""
-    return build(load(WRAPPER), "alasca", {"method": method, **options})
+    return build(load(WRAPPER), "alasca", options, method)
 
 
 def all_options(recipe: Recipe) -> dict[str, Any]:
@@ -111,9 +111,9 @@ def all_options(recipe: Recipe) -> dict[str, Any]:
             "add --no-alasca"
         )
     preset = {} if recipe.preset is None else preset_options(recipe.method, recipe.preset)
-    found = {**short_run(cls, recipe.epochs, preset), **recipe.own_options()}
+    found = meant(cls, {**short_run(cls, recipe.epochs, preset), **recipe.own_options()})
     if recipe.alasca:
-        wrapping = {**short_run(load(WRAPPER), recipe.epochs), **outer}
+        wrapping = meant(load(WRAPPER), {**short_run(load(WRAPPER), recipe.epochs), **outer})
         found |= {f"alasca.{name}": value for name, value in wrapping.items()}
     return found
 
@@ -129,23 +129,29 @@ def method_of(recipe: Recipe) -> Method:
     return wrap(method, **whole.wrapper_options()) if recipe.alasca else method
 
 
-def build(cls: type[Method], name: str, options: dict[str, Any]) -> Method:
-    """An instance; unknown options and values out of range are the user's mistakes, told in one line."""
+def build(cls: type[Method], name: str, options: dict[str, Any], *inner: Method) -> Method:
+    """An instance, around `inner`; unknown options and values out of range are the user's mistakes, in one line."""
     known = option_names(cls)
     for option in options:
-        if option not in known and option != "method":
+        if option not in known:
             raise InputError(f"option {option!r}: {name} has no such option; {nearest(option, known)}")
     hints = typing.get_type_hints(cls.__init__)
-    options = {option: named(value, hints[option]) for option, value in options.items()}
+    options = meant(cls, options)
     for option, value in options.items():
         if not fits(value, hints[option]):
             raise InputError(f"option {option}: {value!r}, expected {in_words(hints[option])}")
     try:
-        return cls(**options)
+        return cls(*inner, **options)
     except InputError:
         raise
     except (ValueError, TypeError) as error:
         raise InputError(f"option {error}") from error
+
+
+def meant(cls: type[Method], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as their types hold them, so that 1 and 1.0 are one setting; unknown ones as they are."""
+    hints = typing.get_type_hints(cls.__init__)
+    return {option: as_meant(value, hints.get(option, Any)) for option, value in options.items()}
 
 
 def short_run(cls: type[Method], epochs: int, preset: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:

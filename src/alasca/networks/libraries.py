@@ -41,17 +41,24 @@ def timm_network(name: str, channels: int, num_classes: int, pretrained: bool) -
 
 
 def torchvision_network(name: str, num_classes: int, pretrained: bool) -> nn.Module:
-    """A picture network of torchvision, with a new classifier."""
+    """A picture network of torchvision, with a new classifier and no auxiliary ones.
+
+    Built alike with and without published weights, so that a saved state fits either.
+    """
     models = library("torchvision").models
     if name not in models.list_models():
         near = [known for known in models.list_models() if known.startswith(name[:5])][:3]
         raise InputError(f"network: torchvision has no model {name!r}; near it: {', '.join(near) or 'none'}")
+    own = {}
+    if name in ("googlenet", "inception_v3"):
+        own = {"aux_logits": False, "transform_input": True, "init_weights": not pretrained}
+    net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **own)
     if not pretrained:
-        made: nn.Module = models.get_model(name, weights=None, num_classes=num_classes)
-        return made
-    net: nn.Module = weights(lambda: models.get_model(name, weights="DEFAULT"), name)
-    last = [path for path, module in net.named_modules() if isinstance(module, nn.Linear)][-1]
-    net.set_submodule(last, nn.Linear(net.get_submodule(last).in_features, num_classes))  # type: ignore[arg-type]  # a linear layer's is an int
+        return net
+    published = weights(lambda: models.get_model(name, weights="DEFAULT"), name).state_dict()
+    state = net.state_dict()
+    fitting = {key: published[key] for key in state if published[key].shape == state[key].shape}  # not the classifier
+    net.load_state_dict(fitting, strict=False)
     return net
 
 
@@ -89,17 +96,15 @@ def hf_network(name: str, num_classes: int, tokens: Tokens | None, pretrained: b
     """A text classifier of transformers: from a folder or the cache, with its weights or from scratch."""
     transformers = library("transformers")
 
-    def make() -> nn.Module:
+    def make() -> Any:
         auto = transformers.AutoModelForSequenceClassification
         if pretrained:
-            model: nn.Module = auto.from_pretrained(name, num_labels=num_classes)
-            return model
-        config = transformers.AutoConfig.from_pretrained(name, num_labels=num_classes)
-        scratch: nn.Module = auto.from_config(config)
-        return scratch
+            return auto.from_pretrained(name, num_labels=num_classes)
+        return auto.from_config(transformers.AutoConfig.from_pretrained(name, num_labels=num_classes))
 
     assert tokens is not None, "a network of texts is made for token ids"
-    return TextModel(weights(make, f"hf:{name}"), tokens.padding)
+    model: nn.Module = weights(make, f"hf:{name}")
+    return TextModel(model.float(), tokens.padding)  # a checkpoint in half precision says so in its config
 
 
 def hf_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens]:

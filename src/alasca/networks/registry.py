@@ -126,21 +126,30 @@ def text_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens] | Non
     return hf_tokenizer(rest) if library == "hf" else None
 
 
+def not_imported(name: str, error: Exception) -> InputError:
+    """What to say of a user's network that can't be imported."""
+    why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return InputError(f"network: {name!r} can't be imported ({why}); expected package.module:name")
+
+
 def own_network(name: str, want: Wanted) -> nn.Module:
     """The module that a user's ``package.module:name`` returns; the current folder is searched too."""
     module_name, _, attribute = name.partition(":")
     before = list(sys.path)
     sys.path.append(os.getcwd())
     try:
-        make = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:  # whatever a module of the user's does when it is imported
-        why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        raise InputError(f"network: {name!r} can't be imported ({why}); expected package.module:name") from error
+        try:
+            make = getattr(importlib.import_module(module_name), attribute)
+        except Exception as error:  # whatever a module of the user's does when it is imported
+            raise not_imported(name, error) from error
+        takes = inspect.signature(make).parameters
+        offered = {"shape": want.shape, "tokens": want.tokens, "pretrained": want.pretrained}
+        try:
+            made = make(num_classes=want.num_classes, **{key: value for key, value in offered.items() if key in takes})
+        except ImportError as error:  # it may import what it needs only now
+            raise not_imported(name, error) from error
     finally:
         sys.path[:] = before
-    takes = inspect.signature(make).parameters
-    offered = {"shape": want.shape, "tokens": want.tokens, "pretrained": want.pretrained}
-    made = make(num_classes=want.num_classes, **{key: value for key, value in offered.items() if key in takes})
     if not isinstance(made, nn.Module):
         raise InputError(f"network: {name!r} returned {type(made).__name__}; expected a torch.nn.Module")
     return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import Method, Problem, own_tensors
-from alasca.data import Transform
+from alasca.data import Samples, Transform
 from alasca.data.raw import read_raw
 from alasca.data.split import Tokenizer
 from alasca.errors import InputError
@@ -32,12 +32,14 @@ def model_tensors(method: Method, nets: Sequence[nn.Module]) -> dict[str, Tensor
 
 
 def describe_model(
-    recipe: Recipe, transform: Transform, classes: Sequence[str], shape: Sequence[int], channels_last: bool
+    recipe: Recipe, samples: Samples, classes: Sequence[str], shape: Sequence[int], channels_last: bool
 ) -> Json:
-    """What `model.json` holds."""
+    """What `model.json` holds: no folder of the machine that trained."""
+    own = replace(recipe, options={name: value for name, value in recipe.options.items() if not name.endswith("_dir")})
     return {
-        "format": 1, "recipe": recipe.as_json(), "classes": list(classes), "shape": list(shape),
-        "channels_last": channels_last and len(shape) == 3, "transform": transform.as_json(),
+        "format": 1, "recipe": own.as_json(), "classes": list(classes), "shape": list(shape),
+        "raw_shape": list(samples.inputs.shape[1:]), "channels_last": channels_last and len(shape) == 3,
+        "transform": samples.transform.as_json(),
     }  # fmt: skip
 
 
@@ -61,6 +63,7 @@ class Model:
         method: whose predictions they are.
         nets: its networks, in eval mode.
         transform: what turns raw samples into what the networks read.
+        raw_shape: of one sample before that.
         tokenizer: of texts.
     """
 
@@ -68,6 +71,7 @@ class Model:
     method: Method
     nets: list[nn.Module]
     transform: Transform
+    raw_shape: tuple[int, ...]
     tokenizer: Tokenizer | None = None
 
     def predict(self, inputs: Any, prediction: str | None = None) -> np.ndarray:
@@ -82,6 +86,10 @@ class Model:
             InputError: inputs of another kind or shape, or no such prediction.
         """
         values = read_raw(self.transform, inputs, None if self.tokenizer is None else self.tokenizer.tokens)
+        if len(values) and values.shape[1:] != self.raw_shape:
+            raise InputError(
+                f"predict: samples are {list(values.shape[1:])}, but those of the run were {list(self.raw_shape)}"
+            )
         parts = []
         with torch.no_grad():
             for start in range(0, len(values), BATCH):
@@ -111,6 +119,7 @@ def load(folder: str | Path) -> Model:
     try:
         recipe, transform = Recipe.from_json(described["recipe"]), Transform.from_json(described["transform"])
         classes, shape, last = tuple(described["classes"]), tuple(described["shape"]), described["channels_last"]
+        raw_shape = tuple(described["raw_shape"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{run.path / 'model.json'}: lacks {error}") from error
     tokenizer = None
@@ -139,4 +148,4 @@ def load(folder: str | Path) -> Model:
         raise InputError(
             f"{run.path}: model.safetensors does not fit model.json ({' '.join(str(error).split())})"
         ) from error
-    return Model(classes, method.eval(), nets, transform, tokenizer)
+    return Model(classes, method.eval(), nets, transform, raw_shape, tokenizer)

@@ -27,12 +27,13 @@ def quiet_batchnorm(net: Net | nn.Module) -> Iterator[None]:
 
 
 def evaluated(net: Net, inputs: Any) -> Output:
-    """A training network's output in eval mode; it is in training mode again afterwards."""
+    """A network's output in eval mode; it is in the mode that it was in again afterwards."""
+    before = net.training
     net.eval()
     try:
         return net(inputs)
     finally:
-        net.train()
+        net.train(before)
 
 
 def quiet_forward(net: Net, batch: Batch) -> Output:

@@ -35,7 +35,7 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
         run: where to.
     """
     described = describe_model(
-        prepared.recipe, prepared.split.samples.transform, prepared.task.classes, prepared.shape,
+        prepared.recipe, prepared.split.samples, prepared.task.classes, prepared.shape,
         prepared.job.place.channels_last,
     )  # fmt: skip
     run.write_model(model_tensors(fitted.method, fitted.nets), described)

@@ -72,15 +72,36 @@ def resolve(recipe: Recipe, task: Task) -> Recipe:
     if fraction is None:
         fraction = 0.1 if method.uses_best or select == "noisy-val" or task.test_labels is None else 0.0
         fraction = 0.0 if task.held is not None else fraction
+    elif fraction and task.held is not None:
+        raise InputError(f"val-fraction: {fraction}, but the data have held-out samples of their own; leave it out")
     kind = "texts" if isinstance(task.inputs, Texts) else KINDS[task.inputs.dtype]
+    check_sizes(recipe, task, kind)
+    crops = recipe.crop is not None and task.crop is None  # its random place is all the shift there is
     return replace(
         recipe, network=named_network(recipe.network, kind), select=select, val_fraction=fraction,
         noise_seed=recipe.seed if recipe.noise_seed is None else recipe.noise_seed,
         epoch_samples=task.epoch_samples if recipe.epoch_samples is None else recipe.epoch_samples,
-        shift=task.shift if recipe.shift is None else recipe.shift,
+        shift=recipe.shift if recipe.shift is not None else 0 if crops else task.shift,
         flip=task.flip if recipe.flip is None else recipe.flip,
-        image_size=task.size or recipe.image_size, crop=task.crop or recipe.crop,
+        image_size=task.size, crop=recipe.crop or task.crop,
     )  # fmt: skip
+
+
+def check_sizes(recipe: Recipe, task: Task, kind: str) -> None:
+    """Raise `InputError` for sizes that these samples can't be given."""
+    if isinstance(task.inputs, Texts) or kind != "pictures":
+        for name, value in (("image-size", recipe.image_size), ("crop", recipe.crop)):
+            if value is not None:
+                raise InputError(f"{name}: {value}, but the data are {kind}; leave it out")
+        return
+    if recipe.image_size is not None and recipe.image_size != task.size:
+        raise InputError(
+            f"image-size: {recipe.image_size}, but these pictures are {'x'.join(map(str, task.inputs.shape[2:]))} "
+            "already; resize the arrays, or leave it out"
+        )
+    side = min(task.inputs.shape[2:])
+    if recipe.crop is not None and recipe.crop > side:
+        raise InputError(f"crop: {recipe.crop}, expected at most the pictures' side ({side})")
 
 
 def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) -> Prepared:  # noqa: B008  # frozen

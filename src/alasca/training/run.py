@@ -48,8 +48,10 @@ def train(
     40
     """
     with borrowed_process(place):
+        if folder is None and world()[1] > 1:
+            raise InputError("folder: none is given; several processes need one that they share")
         prepared = prepare(recipe, task, place)
-        described = describe(prepared)
+        described = describe(prepared) | {"from_program": task is not None}
         path = Path(tempfile.mkdtemp(prefix="alasca-") if folder is None else folder)
         with first_alone() as first:
             if first:
@@ -85,6 +87,8 @@ def resume(
         saved_place, machine, digest = described["place"], described["machine"], described["data_sha256"]
     except KeyError as error:
         raise InputError(f"{run.path / 'run.json'} has no {error}; it can't be resumed") from error
+    if task is None and described.get("from_program"):
+        raise InputError(f"resume: {run.path} was started on a task made in Python; pass it: resume(folder, task)")
     recipe, place = run.recipe(), Place.from_json(saved_place)
     if place.threads is None:
         place = replace(place, threads=machine.get("threads"))

@@ -46,6 +46,13 @@ def in_range(labels: np.ndarray, classes: int, where: str) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(labels).astype(np.int64))
 
 
+def flaw(text: str, one_line: bool = True) -> str | None:
+    """Why a text can't stand in a table, or None; labels and ids are of one line."""
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        return "holds half of a character; mend its encoding"
+    return "has a line break in it" if one_line and any(mark in text for mark in "\r\n\0") else None
+
+
 def refuse_duplicates(ids: Sequence[str], where: str) -> None:
     """Raise `InputError` for the first id that comes twice, with both rows."""
     if len(set(ids)) == len(ids):
@@ -67,6 +74,10 @@ def check_task(task: Task, spec: str) -> None:
         empty = task.classes[int((counts == 0).nonzero()[0])]
         mend = "number the classes from 0 without a gap, or name them" if empty.isdecimal() else "leave the class out"
         raise InputError(f"data: {spec}: class {empty!r} has no training sample; add some, or {mend}")
+    for what, names in (("class", task.classes), ("id", task.ids)):
+        for name in names:
+            if (why := flaw(name)) is not None:
+                raise InputError(f"data: {spec}: {what} {name!r} {why}")
     refuse_duplicates(task.ids, spec)
 
 

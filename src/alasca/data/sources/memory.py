@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def task_from_arrays(
     truth: Any,
     ids: Sequence[Any] | None,
     classes: Sequence[str] | None,
+    image_size: int,
 ) -> Task:
     """See `Task.from_arrays`."""
     parts = {
@@ -40,20 +42,18 @@ def task_from_arrays(
         **({} if val is None else {"val": val}),
         **({} if test is None else {"test": test}),
     }
-    names = {part: label_names(f"{part}: labels", given) for part, (_, given) in parts.items()}
-    true_names = None if truth is None else label_names("truth", truth)
+    names = {part: label_names(f"{part} labels", given, classes) for part, (_, given) in parts.items()}
+    true_names = None if truth is None else label_names("truth", truth, classes)
     order = tuple(map(str, classes)) if classes is not None else class_order({*names["train"]})
-    if classes is not None and all(name.isdecimal() for name in names["train"]) and not {*names["train"]} <= {*order}:
-        names = {
-            part: [order[int(name)] if int(name) < len(order) else name for name in own] for part, own in names.items()
-        }
-        true_names = None if true_names is None else [order[int(name)] for name in true_names]
     given = {part: positions(own, order, f"{part} labels") for part, own in names.items()}
     columns = columns_of(inputs)
     read = {part: read_inputs(f"{part} inputs", values, columns) for part, (values, _) in parts.items()}
     for part, values in read.items():
         if len(values) != len(given[part]):
             raise InputError(f"data: {part}: {len(values)} inputs and {len(given[part])} labels; expected as many")
+        if kind_of(values) != kind_of(read["train"]):
+            wanted = kind_of(read["train"])
+            raise InputError(f"data: {part} inputs are {kind_of(values)}, training inputs {wanted}; expected the same")
     if true_names is not None and len(true_names) != len(given["train"]):
         raise InputError(f"data: truth: {len(true_names)} labels for {len(given['train'])} samples; expected as many")
     right = None if true_names is None else positions(true_names, order, "truth")
@@ -69,7 +69,7 @@ def task_from_arrays(
     own_ids += tuple(f"val/{k}" for k in range(len(all_labels) - count))
     tests = read.get("test"), given.get("test")
     if isinstance(everything, list):
-        return from_paths(everything, all_labels, own_ids, order, tests, right, held)
+        return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size)
     pictures = isinstance(everything, Tensor) and everything.dtype == torch.uint8
     assert not isinstance(tests[0], list)
     task = Task(
@@ -81,26 +81,51 @@ def task_from_arrays(
 
 
 def from_paths(
-    paths: list[Path], labels: Tensor, ids: tuple[str, ...], classes: tuple[str, ...], test: Any, truth: Any, held: Any
+    paths: list[Path],
+    labels: Tensor,
+    ids: tuple[str, ...],
+    classes: tuple[str, ...],
+    test: Any,
+    truth: Any,
+    held: Any,
+    size: int,
 ) -> Task:
     """A task of pictures in files."""
-    from dataclasses import replace
-
     tests = None if test[0] is None else test
-    task = replace(picture_source(paths, labels, ids, classes, Reading(), 32, tests, truth=truth), held=held)
+    task = replace(picture_source(paths, labels, ids, classes, Reading(), size, tests, truth=truth), held=held)
     check_task(task, "arrays")
     return task
 
 
-def label_names(what: str, labels: Any) -> list[str]:
-    """Labels as texts; whole numbers without a fraction."""
+def label_names(what: str, labels: Any, classes: Sequence[Any] | None = None) -> list[str]:
+    """Labels as texts; whole numbers without a fraction, or, where classes are named by texts, as positions in them."""
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu().numpy()
     values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
+    if not isinstance(values, list):
+        raise InputError(f"data: {what}: {values!r}; expected one label a sample")
     for row, value in enumerate(values):
-        if value is None or value != value or isinstance(value, (list, dict, tuple)):
+        if value is None or value is pd.NA or value != value or isinstance(value, (list, dict, tuple)):
             raise InputError(f"data: {what} row {row}: {value!r}; expected one label a sample")
-    return [whole(value) for value in values]
+    if classes is None or not all(isinstance(name, str) for name in classes):
+        return [whole(value) for value in values]
+    return [in_order(f"{what} row {row}", value, classes) for row, value in enumerate(values)]
+
+
+def in_order(where: str, value: Any, classes: Sequence[str]) -> str:
+    """The class that a label means: by position where it is a whole number, else by name."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+        return str(value)
+    if not 0 <= value < len(classes):
+        raise InputError(f"data: {where}: label {value}, expected 0 to {len(classes) - 1}, a position in the classes")
+    return classes[int(value)]
+
+
+def kind_of(values: Any) -> str:
+    """What inputs are, in words."""
+    if isinstance(values, Tensor):
+        return f"{'pictures' if values.dtype == torch.uint8 else 'rows of numbers'} {list(values.shape[1:])}"
+    return "texts" if isinstance(values, Texts) else "paths of pictures"
 
 
 def columns_of(inputs: Any) -> tuple[Column, ...]:
@@ -112,9 +137,17 @@ def columns_of(inputs: Any) -> tuple[Column, ...]:
 
 
 def framed(what: str, frame: pd.DataFrame) -> Table:
-    """A data frame as a table, nothing for what is missing."""
+    """A data frame as a table, nothing for what is missing.
+
+    Raises:
+        InputError: two columns of one name.
+    """
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"data: {what} has two columns {twice!r}; give each its own name")
     cells = frame.astype(object)
-    return Table(Path(what), cells.where(frame.notna(), None).set_axis([str(name) for name in frame.columns], axis=1))
+    return Table(Path(what), cells.where(frame.notna(), None).set_axis(names, axis=1))
 
 
 def read_inputs(what: str, values: Any, columns: tuple[Column, ...]) -> Any:
@@ -125,8 +158,10 @@ def read_inputs(what: str, values: Any, columns: tuple[Column, ...]) -> Any:
         values = values.detach().cpu().numpy()
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OUS":
         return as_inputs(Path(what), "array", values)
-    listed = list(values)
-    if listed and all(isinstance(value, (str, Path)) for value in listed):
+    listed = [] if np.isscalar(values) or getattr(values, "ndim", 1) == 0 else list(values)
+    if not listed:
+        raise InputError(f"data: {what}: there are none")
+    if all(isinstance(value, (str, Path)) for value in listed):
         if all(str(value).lower().endswith(SUFFIXES) for value in listed):
             return [Path(value) for value in listed]
         return Texts(tuple(map(str, listed)))
@@ -138,9 +173,7 @@ def read_inputs(what: str, values: Any, columns: tuple[Column, ...]) -> Any:
 
 def joined(first: Any, second: Any) -> Any:
     """Training and held-out inputs as one."""
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        if first.shape[1:] != second.shape[1:] or first.dtype != second.dtype:
-            raise InputError(f"data: val inputs are {list(second.shape)}, training inputs {list(first.shape)}")
+    if isinstance(first, Tensor):
         return torch.cat([first, second])
     return Texts(first.values + second.values) if isinstance(first, Texts) else first + second
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -77,7 +78,9 @@ def look_at(
         raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")
     if hold:
         return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes)
-    rows = DecodedRows(kept, torch.device("cpu"), decoder=decoder, workers=workers, content=content.hexdigest())
+    rows = DecodedRows(
+        kept, torch.device("cpu"), decoder=decoder, workers=workers, content=content.hexdigest(), missing={*wrong}
+    )
     return PictureSet(rows, kept, blank, notes)
 
 
@@ -217,5 +220,6 @@ def find_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], Tenso
 
 
 def printable(name: str) -> str:
-    """A file name whose bytes are no UTF-8, with those bytes as ``\\xNN``, so that any table can hold it."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    """A file name, its line breaks and bytes that are no UTF-8 as ``\\xNN``, so that any table can hold it."""
+    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return re.sub(r"[\r\n\0]", lambda found: f"\\x{ord(found[0]):02x}", text)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from alasca.data.sources.base import flaw
 from alasca.errors import InputError, missing
 from alasca.values import nearest
 
@@ -42,8 +43,8 @@ class Table:
             raise InputError(f"data: {self.path} has no column {name!r}, only {', '.join(columns)}; {mend}")
         return list(self.frame[name])
 
-    def texts(self, name: str) -> list[str]:
-        """The cells of a column as texts, none of them empty.
+    def texts(self, name: str, one_line: bool = False) -> list[str]:
+        """The cells of a column as texts, none of them empty; of one line each where that is asked for.
 
         Raises:
             InputError: no such column, or a cell that is empty, a list, or no text that can be written, with its row.
@@ -54,21 +55,13 @@ class Table:
                 raise InputError(f"data: {self.where(row)}: {name} is empty")
             if isinstance(value, (list, dict)):
                 raise InputError(f"data: {self.where(row)}: {name} is a {type(value).__name__}; expected a text")
-            if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
-                raise InputError(f"data: {self.where(row)}: {name} holds half of a character; mend its encoding")
+            if isinstance(value, str) and (why := flaw(value, one_line)) is not None:
+                raise InputError(f"data: {self.where(row)}: {name} {why}")
         return [whole(value) for value in values]
 
     def names(self, name: str) -> list[str]:
-        """The cells of a column of labels or ids: texts of one line.
-
-        Raises:
-            InputError: as `texts`, or a cell with a line break.
-        """
-        values = self.texts(name)
-        broken = next((row for row, value in enumerate(values) if any(mark in value for mark in "\r\n\0")), None)
-        if broken is not None:
-            raise InputError(f"data: {self.where(broken)}: {name} has a line break in it")
-        return values
+        """The cells of a column of labels or ids: texts of one line; see `texts`."""
+        return self.texts(name, one_line=True)
 
 
 def read_table(path: Path) -> Table:
