@@ -59,9 +59,11 @@ def main() -> None:
                         alasca=wrapped, seed=seed, **TRAINING,
                     )  # fmt: skip
                     done = train(recipe, None, Place(device="cpu", threads=1), folder / f"run{len(rows)}").done()
+                    main = done.get("test_accuracy_main_last", done["test_accuracy_last"])
                     rows.append({
                         "data": title, "noise": noise, "network": network.removeprefix("tables:"), "method": method,
-                        "alasca": wrapped, "seed": seed, "test_accuracy_last": done["test_accuracy_last"],
+                        "alasca": wrapped, "seed": seed, "test_accuracy_last": main,
+                        "test_accuracy_all": done.get("test_accuracy_all_last"),
                         "memorised": done["memorised"], "issue_auroc": done["issue_auroc"],
                     })  # fmt: skip
     found = pd.DataFrame(rows)
@@ -69,16 +71,16 @@ def main() -> None:
     lines = []
     for (name, network, method), own in found.groupby(["data", "network", "method"], sort=False):
         sides = [own[own.alasca == wrapped] for wrapped in (False, True)]
-        accuracy = [
-            f"{side.test_accuracy_last.mean():.1f} ± {statistics.stdev(side.test_accuracy_last):.1f}" for side in sides
-        ]
+        figures = [sides[0].test_accuracy_last, sides[1].test_accuracy_last, sides[1].test_accuracy_all]
+        accuracy = [f"{values.mean():.1f} ± {statistics.stdev(values):.1f}" for values in figures]
         memorised = " / ".join(f"{side.memorised.mean():.0f}%" for side in sides)
         lines.append([str(name), str(network).replace("_", " "), str(method), *accuracy, memorised])
-    heads = ["table", "network", "method", "bare", "in ALASCA", "wrong labels memorised, bare / in ALASCA"]
+    heads = ["table", "network", "method", "bare", "in ALASCA", "all classifiers",
+             "wrong labels memorised, bare / in ALASCA"]  # fmt: skip
     settings = ", ".join(f"{name} {value}" for name, value in TRAINING.items())
     words = (
-        f"\nTest accuracy, last epoch, mean ± standard deviation over {SEEDS} seeds; 40% (breast cancer) and 60% "
-        f"(digits) of the labels drawn anew; {settings}.\n"
+        f"\nTest accuracy, last epoch, of the main classifier alone but where said, mean ± standard deviation "
+        f"over {SEEDS} seeds; 40% (breast cancer) and 60% (digits) of the labels drawn anew; {settings}.\n"
     )
     put("tables", table(heads, lines) + words, "data.md")
 

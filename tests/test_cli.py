@@ -273,6 +273,20 @@ def test_demo_on_a_small_budget(tmp_path: Path, capsys, monkeypatch):
     assert {entry.name for entry in folder.iterdir()} == {"ce-seed0", "alasca-seed0", "report.html"}
     assert "alasca train --data folder:PHOTOS" in out
     assert "AUROC" in out
+    done = RunFolder.open(folder / "alasca-seed0").done()
+    for name, head in (("all", "test accuracy, last epoch"), ("main", "main classifier alone")):
+        row = next(line for line in out.splitlines() if line.strip().startswith(head))
+        assert row.split()[-3:] == [f"{done[f'test_accuracy_{name}_last']:.1f}", "±", "0.0%"]
+
+
+def test_the_main_classifiers_accuracy_stands_beside_that_of_all(tmp_path: Path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("train", *FAST, "--out", "a", capsys=capsys)
+    done = RunFolder.open(Path("a")).done()
+    accuracy, alone = (f"{done[f'test_accuracy{kind}_last']:.1f}%" for kind in ("_all", "_main"))
+    assert f"test accuracy, last epoch: {accuracy} (main classifier alone: {alone})\n" in out
+    _, out, _ = run("train", *FAST, "--no-alasca", "--out", "b", capsys=capsys)
+    assert "main classifier alone" not in out
 
 
 def test_options_may_be_true_or_false_in_any_case(tmp_path: Path, capsys, monkeypatch):

@@ -206,6 +206,14 @@ def test_registry():
         create_method("ce", q=0.7)
 
 
+def test_all_classifiers_predict_where_nobody_says_otherwise():
+    for options, kind in (({}, "all"), ({"predict": "main"}, "main"), ({"smooths": "main"}, "main")):
+        made = trained(Alasca(create_method("ce"), **options), planted(), settings(1))
+        assert made.job.method.prediction == kind
+        record = made.state.history[-1]
+        assert record["test_accuracy"] == record.get(f"test_accuracy_{kind}", record["test_accuracy"])
+
+
 def test_predict_average_uses_the_deepest_sub_classifier():
     made = trained(Alasca(create_method("ce"), predict="average"), planted(), settings(1))
     output = made.bench.nets[0].eval()(torch.randn(5, 3, 8, 8))

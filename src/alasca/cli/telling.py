@@ -50,7 +50,9 @@ def tell(run: RunFolder) -> None:
     }  # fmt: skip
     for key, text in names.items():
         if key in done:
-            print(f"{text}: {done[key]:.1f}%")
+            alone = key.replace("_accuracy", "_accuracy_main")
+            beside = f" (main classifier alone: {done[alone]:.1f}%)" if alone in done else ""
+            print(f"{text}: {done[key]:.1f}%{beside if done['prediction'] != 'main' else ''}")
     if described.get("reads_files"):
         print(f"time that training waited for files: {done['waited']:.1f}%")
     if "store_error_p99" in done:
@@ -66,16 +68,16 @@ def tell(run: RunFolder) -> None:
 
 
 def show_table(runs: list[RunFolder]) -> None:
-    """The comparison of runs as a table for the terminal."""
+    """The comparison of runs as a table for the terminal: a column a method, which fits narrow ones."""
     from rich.console import Console
     from rich.table import Table
 
     heads, rows = table_rows(grouped(runs))
     table = Table(show_edge=False)
-    for k, head in enumerate(heads):
+    for k, head in enumerate([heads[0], *(row[0] for row in rows)]):
         table.add_column(head, justify="right" if k else "left")
-    for row in rows:
-        table.add_row(*row)
+    for figure in list(zip(heads, *rows, strict=True))[1:]:
+        table.add_row(*figure)
     Console(width=None if sys.stdout.isatty() else 140).print(table)
 
 

@@ -50,8 +50,9 @@ class Alasca(MethodWrapper):
         aux_weight: lambda; multiplies the sum over sub-classifiers.
         rest: sub-classifiers also learn from samples that the method left out of the epoch.
         on: ``"mixed"`` takes the penalty on a method's mixed forward, ``"plain"`` on an extra one of plain inputs.
-        predict: by the mean probability of the ``"main"`` classifier, the ``"average"`` of main classifier and deepest
-            sub-classifier (the authors' released code), ``"all"`` classifiers, or the ``"sub"``-classifiers.
+        predict: by the mean probability of the ``"main"`` classifier (the paper's text), the ``"average"`` of main
+            classifier and deepest sub-classifier (the authors' released code), ``"all"`` classifiers, or the
+            ``"sub"``-classifiers; None: all, and the main one where it has no sub-classifiers.
         at: names of modules, or None for the end of every stage but the last.
         head: ``"bottleneck"``, ``"pooled"`` or ``"linear"``.
         smooths: ``"sub"`` classifiers, or ``"main"``: no sub-classifiers, the penalty is the main classifier's, and
@@ -71,7 +72,7 @@ class Alasca(MethodWrapper):
         aux_weight: float = 2.0,
         rest: bool = False,
         on: str = "mixed",
-        predict: str = "main",
+        predict: str | None = None,
         at: str | Sequence[str] | None = None,
         head: str = "bottleneck",
         smooths: str = "sub",
@@ -87,17 +88,18 @@ class Alasca(MethodWrapper):
             raise InputError(f"aux_weight: {aux_weight}, expected at least 0")
         for name, value, known in (
             ("on", on, ("mixed", "plain")), ("smooths", smooths, ("sub", "main")),
-            ("predict", predict, PREDICTIONS), ("head", head, HEADS),
+            ("predict", predict, (None, *PREDICTIONS)), ("head", head, HEADS),
         ):  # fmt: skip
             if value not in known:
-                raise InputError(f"{name}: {value!r}, expected one of {', '.join(known)}")
+                raise InputError(f"{name}: {value!r}, expected one of {', '.join(filter(None, known))}")
         smoothing = Smoothing(**options)
         if smooths == "main":
-            if predict != "main" or at is not None:
+            if predict not in (None, "main") or at is not None:
                 raise InputError(f"predict={predict!r} and at need sub-classifiers, and smooths='main' attaches none")
             smoothing = replace(smoothing, warmup=None)  # a classifier always agrees with itself
         self.aux_weight, self.rest, self.on, self.smooths = aux_weight, rest, on, smooths
-        self.predict, self.at, self.head, self.smoothing = predict, at, head, smoothing
+        self.predict = predict or ("main" if smooths == "main" else "all")
+        self.at, self.head, self.smoothing = at, head, smoothing
         self.objectives = nn.ModuleList()
 
     def attach(self, network: nn.Module, problem: Problem) -> nn.Module:
