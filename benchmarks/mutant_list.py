@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-STEPS = "tests/test_steps.py"
+STEPS = "tests/test_options.py tests/test_steps.py"
 TESTS = {
-    "methods/": f"tests/test_options.py {STEPS} tests/test_methods.py tests/test_selecting_methods.py",
-    "methods/alasca/": f"tests/test_options.py {STEPS} tests/test_wrapper.py tests/test_criterion.py tests/test_doors.py "
+    "methods/": f"{STEPS} tests/test_methods.py tests/test_selecting_methods.py",
+    "methods/alasca/": f"{STEPS} tests/test_wrapper.py tests/test_criterion.py tests/test_doors.py "
     "tests/test_stores.py",
     "methods/registry.py": "tests/test_methods.py tests/test_doors.py tests/test_cli.py",
     "functional/": "tests/test_losses.py tests/test_functional.py tests/test_theory.py tests/test_selection.py "
