@@ -68,8 +68,8 @@ def plans(folder: Path, data_dir: str | None) -> Iterator[tuple[dict[str, object
             yield plan(folder, f"control: {title}", "symmetric:0.6", "ce", seed, [*DIGITS, *options], "0")
     for seed in range(SEEDS if data_dir else 0):
         for budget, own in BUDGETS.items():
-            command = [*CIFAR, *own, "--data-dir", str(data_dir)]
-            yield plan(folder, f"cifar {budget}", "symmetric:0.6", "ce", seed, command)
+            what, path, command = plan(folder, f"cifar {budget}", "symmetric:0.6", "ce", seed, [*CIFAR, *own])
+            yield what, path, [*command, "--data-dir", str(data_dir)]
 
 
 def plan(
@@ -77,7 +77,8 @@ def plan(
 ) -> tuple[dict[str, object], Path, list[str]]:
     """One run."""
     name = f"{data}-{noise}-{method}-seed{seed}".replace(" ", "_").replace(":", "_")
-    what = {"data": data, "noise": noise, "method": method, "seed": seed, "command": " ".join(command)}
+    words = " ".join(command).replace(str(folder), "FOLDER")
+    what = {"data": data, "noise": noise, "method": method, "seed": seed, "command": words}
     own = [] if "--noise" in command else ["--noise", noise]
     own += ["--method", method, "--val-fraction", held, "--seed", str(seed)]
     return what, folder / name, [*command, *own]
