@@ -68,6 +68,13 @@ def test_a_digest_knows_no_folder_and_no_machine():
 def test_whole_numbers_and_fractions_are_one_recipe():
     assert Recipe(lr=1, clip=5).digest() == Recipe(lr=1.0, clip=5.0).digest()
     assert isinstance(Recipe(lr=1).lr, float)
+    assert Recipe(lr=np.float64(0.5), seed=np.int64(3)) == Recipe(lr=0.5, seed=3)
+    for wrong, words in (
+        ({"lr": 10**400}, "expected a number"),
+        ({"options": {1: 2}}, "expected the name of an option"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Recipe(**wrong)
     kept = [ready(limit=40, options={"alasca.aux_weight": two}).recipe for two in (2, 2.0)]
     assert kept[0].digest() == kept[1].digest()
     for options in ({"name": 1}, {"method": 1}, {"alasca.method": 1}):
@@ -80,7 +87,8 @@ def test_what_a_run_keeps_is_resolved_once(tmp_path: Path):
     kept = ready(**given).recipe
     assert kept.network == "small-resnet"
     assert (kept.noise_seed, kept.val_fraction, kept.shift, kept.flip, kept.select) == (0, 0.0, 1, False, "last")
-    assert kept.options == {"warmup": 0, "ramp": 1, "alasca.warmup": 1, "alasca.at": ("block1", "block2")}
+    inside = {"alasca.warmup": 1, "alasca.at": ("block1", "block2"), "alasca.predict": "all"}
+    assert kept.options == {"warmup": 0, "ramp": 1, **inside}
     assert ready(**{name: getattr(kept, name) for name in kept.as_json()}).recipe == kept, "resolved twice, it stays"
     run = ran(tmp_path / "run", **given)
     described = run.settings()
@@ -335,6 +343,28 @@ def test_a_method_and_its_wrapper_name_what_is_their_own():
         (create_method("one"), {f"gate.layers.{name}" for name in GATE}), (Alasca(create_method("elr")), set()),
     ):  # fmt: skip
         assert set(own_tensors(trainer(method, planted(8), settings(2)).enter(0).job.method)) == expected
+
+
+class Projecting(Scaled):
+    """Predicts by a head of its own, whose bias is fixed, behind a layer that no step trains."""
+
+    def begin(self, nets, problem) -> None:
+        super().begin(nets, problem)
+        self.head = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False), nn.Linear(4, 4))
+        self.head[0].requires_grad_(False)
+        self.head[2].bias.requires_grad_(False)
+        self.table = nn.Linear(3, 3).requires_grad_(False)
+
+    def trained(self):
+        return [*super().trained(), Trained([self.head[2].weight])]
+
+
+def test_all_that_lies_beside_a_trained_parameter_is_its_methods_own():
+    for method, prefix in ((Projecting(), ""), (Alasca(Projecting()), "method.")):
+        ready = trainer(method, planted(8), settings(2)).enter(0).job.method
+        kept = {name.removeprefix(prefix) for name in own_tensors(ready)}
+        state = {f"head.{name}" for name in ready.get_submodule(f"{prefix}head").state_dict()}
+        assert kept == {"offset", *state}
 
 
 GATE = ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "1.num_batches_tracked")

@@ -24,7 +24,10 @@ def prepared(task: Task, **given: Any):
     return prepare(Recipe(**{"epochs": 1, "batch_size": 8, **given}), task, PLACE)
 
 
-@pytest.mark.parametrize("labels", [Y, Y.numpy(), Y.tolist(), Y.double(), ["0", "1", "10", "0", "1", "10"]])
+@pytest.mark.parametrize("labels", [
+    Y, Y.numpy(), Y.tolist(), Y.double(), list(Y.numpy()), list(Y), list(Y.numpy().astype(np.float32)),
+    pd.Series(Y.numpy()).astype("Int64"), Y.numpy().astype(object), ["0", "1", "10", "0", "1", "10"],
+])  # fmt: skip
 def test_whole_numbers_are_positions_in_the_class_names(labels):
     """The third class is called 10: a label 2 means it, and a label "10" too."""
     task = Task.from_arrays(X, labels, classes=["0", "1", "10"], truth=labels, test=(X, labels), val=(X, labels))
@@ -50,6 +53,16 @@ def test_labels_of_a_data_set_are_positions_in_its_classes():
     assert task.labels.tolist() == Y.tolist()
 
 
+@pytest.mark.parametrize("classes", [
+    ("cat", "dog", "eel"), np.array(["cat", "dog", "eel"]), pd.Series(["cat", "dog", "eel"], index=[2, 0, 1]),
+    {0: "cat", 1: "dog", 2: "eel"}.values(), (name for name in ("cat", "dog", "eel")),
+])  # fmt: skip
+def test_class_names_are_taken_in_their_order_whatever_holds_them(classes):
+    task = Task.from_arrays(X, ["0", "1", "eel", 0, 1, 2], classes=classes, truth=Y)
+    assert task.classes == ("cat", "dog", "eel")
+    assert task.labels.tolist() == Y.tolist()
+
+
 def test_numbers_among_classes_that_are_numbers_are_names():
     task = Task.from_arrays(X, [7, 3, 7, 3, 7, 3], classes=[7, 3])
     assert task.classes == ("7", "3")
@@ -64,6 +77,7 @@ def frame(*names: str) -> pd.DataFrame:
     ("arguments", "words"),
     [
         ({"labels": [0, 1, 3, 0, 1, 2], "classes": ["a", "b", "c"]}, "row 2: label 3, expected 0 to 2, a position"),
+        ({"labels": [0, 1, 2, 0, 1, np.inf], "classes": ["a", "b", "c"]}, "row 5: class 'inf' is not one of a, b, c"),
         ({"labels": torch.tensor(3)}, "train labels: 3; expected one label a sample"),
         ({"labels": [0, 1, pd.NA, 0, 1, 2]}, "row 2: <NA>; expected one label a sample"),
         ({"labels": ["a\r", "b", "c", "a\r", "b", "c"]}, r"class 'a\\r' has a line break in it"),
@@ -76,6 +90,11 @@ def frame(*names: str) -> pd.DataFrame:
         ({"val": (PICTURES[:6], Y)}, r"val inputs are pictures \[1, 12, 10\]"),
         ({"test": ([], [])}, "test inputs: there are none"),
         ({"inputs": np.float32(3)}, "train inputs: there are none"),
+        ({"inputs": None}, "train inputs: there are none"),
+        ({"val": (X, Y, 3)}, r"val: expected two, \(inputs, labels\)"),
+        ({"inputs": [Path("a.png"), *map(Path, "bcdef")]}, "train inputs: b is no picture by its name"),
+        ({"inputs": np.array([[1, "x"]] * 6, dtype=object)}, r"data: train inputs: array is object \[6, 2\]; expected"),
+        ({"image_size": 48}, "image-size: 48, but the inputs are no paths"),
         ({"inputs": frame("a", "a")}, "two columns 'a'"),
         ({"inputs": frame("a", "b"), "test": (frame("a", "c"), Y)}, "test inputs has no column 'b', only a, c"),
     ],
@@ -116,8 +135,18 @@ def test_pictures_from_paths_have_the_size_that_is_asked_for(tmp_path: Path):
     task = Task.from_arrays(paths, [0, 1] * 4, image_size=48)
     assert task.inputs.shape == (8, 3, 48, 48)  # type: ignore[union-attr]  # pictures have a shape
     assert prepared(task, image_size=48).recipe.image_size == 48
-    with pytest.raises(InputError, match="image-size: 64, but these pictures are 48x48"):
+    with pytest.raises(InputError, match="are 48x48 already; make the task with image_size=64"):
         prepared(task, image_size=64)
+    with pytest.raises(InputError, match="image-size: -1, expected at least 4"):
+        Task.from_arrays(paths, [0, 1] * 4, image_size=-1)
+    paths[2].write_bytes(b"no picture")
+    with pytest.raises(InputError, match=r"2.png can't be read as a picture .*; mend or remove it$"):
+        Task.from_arrays(paths, [0, 1] * 4)
+
+
+def test_texts_may_end_like_pictures():
+    task = Task.from_arrays(["see a.png", "hear"], [0, 1], test=(["look at x.png"], [0]))
+    assert task.test_inputs.values == ("look at x.png",)  # type: ignore[union-attr]  # texts
 
 
 def test_held_out_samples_of_ones_own_leave_no_share_to_hold_out():
@@ -125,6 +154,32 @@ def test_held_out_samples_of_ones_own_leave_no_share_to_hold_out():
     assert prepared(task).recipe.val_fraction == 0.0
     with pytest.raises(InputError, match=r"val-fraction: 0.2, but the data have held-out samples of their own"):
         prepared(task, val_fraction=0.2)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_limit_leaves_some_held_out(seed: int):
+    task = Task.from_arrays(torch.arange(80.0).reshape(40, 2), [0, 1] * 20, val=(X[:4], [0, 1, 0, 1]))
+    split = prepared(task, limit=2, select="noisy-val", seed=seed, batch_size=2).split
+    assert split.held is not None
+    assert (len(split.train), len(split.held)) == (2, 2)
+    assert split.samples.labels[split.held].sort().values.tolist() == [0, 1]
+
+
+def test_a_model_predicts_none_and_paths_in_any_list(tmp_path: Path):
+    table = pd.DataFrame({"a": np.arange(20.0), "town": ["x", "y"] * 10})
+    done = train(Recipe(epochs=1, batch_size=8), Task.from_arrays(table, [0, 1] * 10), PLACE, tmp_path / "table")
+    model = alasca.load(done.path)
+    assert model.predict(table[:0]).shape == (0, 2)
+    for nothing in (None, 5):
+        with pytest.raises(InputError, match="expected several samples"):
+            model.predict(nothing)
+    paths = [str(tmp_path / f"{k}.png") for k in range(8)]
+    for k, path in enumerate(paths):
+        picture(Path(path), k)
+    done = train(Recipe(epochs=1, batch_size=4), Task.from_arrays(paths, [0, 1] * 4), PLACE, tmp_path / "pictures")
+    model = alasca.load(done.path)
+    for several in (np.array(paths), pd.Series(paths)):
+        np.testing.assert_array_equal(model.predict(several), model.predict(paths))
 
 
 def test_a_run_of_a_task_says_that_it_needs_it(tmp_path: Path):

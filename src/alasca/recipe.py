@@ -49,6 +49,7 @@ class Checked:
         hints = types_of(type(self))  # type: ignore[arg-type]  # a class is hashable, whatever its instances are
         for each in dataclasses.fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
             value = getattr(self, each.name)
+            value = value.item() if hasattr(value, "dtype") and not value.ndim else value  # a number of NumPy's
             if each.metadata:
                 check(each.name.replace("_", "-"), value, hints[each.name], each.metadata)
                 object.__setattr__(self, each.name, as_meant(value, hints[each.name]))  # 1 and 1.0 are one recipe
@@ -163,6 +164,8 @@ class Recipe(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "options", dict(self.options))
+        if odd := [name for name in self.options if not isinstance(name, str)]:
+            raise InputError(f"set: {odd[0]!r}, expected the name of an option")
         if self.image_size is not None and self.crop is not None and self.crop > self.image_size:
             raise InputError(f"crop: {self.crop}, expected at most image-size ({self.image_size})")
 

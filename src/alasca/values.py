@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
+import sys
 import tomllib
 import types
 import typing
@@ -59,7 +59,7 @@ def as_meant(value: Any, hint: Any) -> Any:
             parts = typing.get_args(member)
             parts = parts[:1] * len(value) if parts[1:] == (...,) else parts
             return tuple(map(as_meant, value, parts))
-    if type(value) is int and float in members and int not in members:
+    if type(value) is int and float in members and int not in members and fits(value, float):
         return float(value)
     if type(value) in (int, float) and str in members and not fits(value, hint):
         return str(value)
@@ -75,7 +75,7 @@ def fits(value: Any, hint: Any) -> bool:
     (True, False, False, True)
     """
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # not so of NaN
     if hint in WORDS:
         return type(value) is hint
     origin, parts = typing.get_origin(hint), typing.get_args(hint)

@@ -134,14 +134,17 @@ class Method(nn.Module):
 
 
 def own_tensors(method: Method) -> dict[str, Tensor]:
-    """A method's own trained parameters by name, but per-sample ones; buffers of the modules they lie in, too."""
+    """A method's own trained parameters by name, and all else that lies in modules with such; no per-sample tables."""
     own = {id(parameter) for group in method.trained() if not group.per_sample for parameter in group.parameters}
     found: dict[str, Tensor] = {}
     for path, module in method.named_modules():
-        here = {name: value for name, value in module.named_parameters(path, recurse=False) if id(value) in own}
-        if here and not isinstance(module, Method):  # the buffers of a method itself are its per-sample tables
-            here |= dict(module.named_buffers(path, recurse=False))
-        found |= here
+        if not isinstance(module, Method):
+            continue
+        prefix = f"{path}." if path else ""
+        found |= {prefix + name: value for name, value in module.named_parameters(recurse=False) if id(value) in own}
+        for name, part in module.named_children():
+            if not isinstance(part, Method) and any(id(parameter) in own for parameter in part.parameters()):
+                found |= part.state_dict(prefix=f"{prefix}{name}.")
     return found
 
 

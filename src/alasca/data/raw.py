@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,10 @@ def read_raw(transform: Transform, inputs: Any, tokens: Callable[[str], list[int
         return torch.from_numpy(table_numbers(framed("predict", inputs), transform.columns))
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]
+    if isinstance(inputs, (np.ndarray, pd.Series)) and inputs.dtype.kind in "OUS":
+        inputs = list(inputs)
+    if not isinstance(inputs, Iterable):
+        raise InputError(f"predict: {inputs!r}; expected several samples")
     if isinstance(inputs, Sequence) and inputs and isinstance(inputs[0], (str, Path)):
         return decoded(transform, [Path(path) for path in inputs])
     array = inputs.detach().cpu().numpy() if isinstance(inputs, Tensor) else np.asarray(inputs)

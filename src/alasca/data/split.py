@@ -180,13 +180,18 @@ def held_out(recipe: Recipe, task: Task) -> Tensor:
 
 
 def limited(task: Task, recipe: Recipe) -> Task:
-    """At most `limit` samples, class-balanced, and at most as many test samples."""
+    """At most `limit` training samples, class-balanced, and at most as many that are held out or to test on."""
     limit = recipe.limit
     if limit is None:
         return task
     if limit < len(task.classes):
         raise InputError(f"limit: {limit}, expected at least one sample a class ({len(task.classes)})")
-    task = taken(task, balanced_part(task.labels, limit, recipe.seed, "limit"))
+    everything = torch.arange(len(task.labels))
+    held = everything[:0] if task.held is None else task.held
+    train = everything[~torch.isin(everything, held)]
+    rows = train[balanced_part(task.labels[train], limit, recipe.seed, "limit")]
+    more = held[balanced_part(task.labels[held], limit, recipe.seed, "limit-val")]
+    task = taken(task, torch.cat([rows, more]).sort().values)
     if task.test_inputs is None or task.test_labels is None:
         return task
     test = balanced_part(task.test_labels, limit, recipe.seed, "limit-test")

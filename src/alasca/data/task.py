@@ -83,7 +83,7 @@ class Task:
         truth: Any = None,
         ids: Sequence[Any] | None = None,
         classes: Sequence[str] | None = None,
-        image_size: int = 32,
+        image_size: int | None = None,
     ) -> Task:
         """A task from what is in memory.
 
@@ -97,7 +97,7 @@ class Task:
             ids: names of the samples; default: their positions.
             classes: class names in order; labels that are whole numbers are then positions in them. Default: the
                 labels, by number where all are whole numbers, else by text.
-            image_size: side to which pictures from paths are resized.
+            image_size: side to which pictures from paths are resized; None: 32.
 
         Raises:
             InputError: what does not fit together, in one line.

@@ -95,9 +95,10 @@ def check_sizes(recipe: Recipe, task: Task, kind: str) -> None:
                 raise InputError(f"{name}: {value}, but the data are {kind}; leave it out")
         return
     if recipe.image_size is not None and recipe.image_size != task.size:
+        mend = "resize the arrays" if task.size is None else f"make the task with image_size={recipe.image_size}"
         raise InputError(
             f"image-size: {recipe.image_size}, but these pictures are {'x'.join(map(str, task.inputs.shape[2:]))} "
-            "already; resize the arrays, or leave it out"
+            f"already; {mend}, or leave it out"
         )
     side = min(task.inputs.shape[2:])
     if recipe.crop is not None and recipe.crop > side:
@@ -129,7 +130,8 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
     first = unwrapped(rehearsed[0])
     places = tuple(first.places) if isinstance(first, OutputNet) else ()
     if recipe.alasca and places:
-        recipe = replace(recipe, options={**recipe.options, "alasca.at": places})
+        chosen = {"alasca.at": places, "alasca.predict": method_of(recipe).prediction}
+        recipe = replace(recipe, options={**recipe.options, **chosen})
     parameters = sum(parameter.numel() for net in rehearsed for parameter in net.parameters())
     job = Job(method_of(recipe), make_network, split, recipe, place)
     return Prepared(recipe, task, split, job, notes, places, parameters)

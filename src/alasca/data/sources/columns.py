@@ -92,7 +92,7 @@ def table_numbers(table: Table, columns: Sequence[Column]) -> np.ndarray:
             found[:, at] = numbers_of(table, column.name)
         else:
             place = {level: k for k, level in enumerate(column.levels)}
-            known = np.array([place.get(text, -1) for text in table.names(column.name)])
+            known = np.array([place.get(text, -1) for text in table.names(column.name)], dtype=np.int64)
             if column.one_hot:
                 rows = np.nonzero(known >= 0)[0]
                 found[rows, at + known[rows]] = 1
@@ -106,7 +106,7 @@ def numbers_of(table: Table, name: str) -> np.ndarray:
     """A column of numbers ``[N]``."""
     cells = table.column(name, "input")
     with np.errstate(over="ignore"):
-        values = np.array([as_number(cell) for cell in cells]).astype(np.float32)
+        values = np.array([as_number(cell) for cell in cells], dtype=np.float64).astype(np.float32)
     wrong = np.nonzero(~np.isfinite(values))[0]
     if len(wrong):
         cell = cells[wrong[0]]

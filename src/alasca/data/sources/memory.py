@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,14 @@ from torch import Tensor
 from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.base import check_task, positions
 from alasca.data.sources.columns import choose_columns, table_numbers
-from alasca.data.sources.pictures import SUFFIXES, picture_source
+from alasca.data.sources.pictures import SKIP, SUFFIXES, picture_source
 from alasca.data.sources.table_files import Table, whole
 from alasca.data.sources.tables import class_order
 from alasca.data.task import Reading, Task
 from alasca.data.text import Texts
 from alasca.data.transform import Column
 from alasca.errors import InputError
+from alasca.recipe import Recipe
 
 HERE = Path("arrays")
 
@@ -34,20 +35,28 @@ def task_from_arrays(
     truth: Any,
     ids: Sequence[Any] | None,
     classes: Sequence[str] | None,
-    image_size: int,
+    image_size: int | None,
 ) -> Task:
     """See `Task.from_arrays`."""
-    parts = {
-        "train": (inputs, labels),
-        **({} if val is None else {"val": val}),
-        **({} if test is None else {"test": test}),
-    }
+    parts = {"train": (inputs, labels)}
+    for part, pair in (("val", val), ("test", test)):
+        if pair is not None:
+            if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+                raise InputError(f"data: {part}: expected two, (inputs, labels)")
+            parts[part] = tuple(pair)
+    classes = None if classes is None else tuple(classes)
     names = {part: label_names(f"{part} labels", given, classes) for part, (_, given) in parts.items()}
     true_names = None if truth is None else label_names("truth", truth, classes)
     order = tuple(map(str, classes)) if classes is not None else class_order({*names["train"]})
     given = {part: positions(own, order, f"{part} labels") for part, own in names.items()}
     columns = columns_of(inputs)
-    read = {part: read_inputs(f"{part} inputs", values, columns) for part, (values, _) in parts.items()}
+    read = {"train": read_inputs("train inputs", inputs, columns)}
+    texts = isinstance(read["train"], Texts)
+    read |= {
+        part: read_inputs(f"{part} inputs", values, columns, texts)
+        for part, (values, _) in parts.items()
+        if part != "train"
+    }
     for part, values in read.items():
         if len(values) != len(given[part]):
             raise InputError(f"data: {part}: {len(values)} inputs and {len(given[part])} labels; expected as many")
@@ -69,7 +78,9 @@ def task_from_arrays(
     own_ids += tuple(f"val/{k}" for k in range(len(all_labels) - count))
     tests = read.get("test"), given.get("test")
     if isinstance(everything, list):
-        return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size)
+        return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size or 32)
+    if image_size is not None:
+        raise InputError(f"image-size: {image_size}, but the inputs are no paths; resize the arrays, or leave it out")
     pictures = isinstance(everything, Tensor) and everything.dtype == torch.uint8
     assert not isinstance(tests[0], list)
     task = Task(
@@ -92,7 +103,12 @@ def from_paths(
 ) -> Task:
     """A task of pictures in files."""
     tests = None if test[0] is None else test
-    task = replace(picture_source(paths, labels, ids, classes, Reading(), size, tests, truth=truth), held=held)
+    reading = Reading(Recipe(image_size=size))
+    try:
+        task = picture_source(paths, labels, ids, classes, reading, size, tests, truth=truth)
+    except InputError as error:
+        raise InputError(str(error).removesuffix(SKIP)) from error
+    task = replace(task, held=held)
     check_task(task, "arrays")
     return task
 
@@ -101,20 +117,23 @@ def label_names(what: str, labels: Any, classes: Sequence[Any] | None = None) ->
     """Labels as texts; whole numbers without a fraction, or, where classes are named by texts, as positions in them."""
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu().numpy()
-    values = labels.tolist() if hasattr(labels, "tolist") else list(labels)
-    if not isinstance(values, list):
+    values = labels.tolist() if hasattr(labels, "tolist") else labels
+    if isinstance(values, str) or not isinstance(values, Iterable):
         raise InputError(f"data: {what}: {values!r}; expected one label a sample")
+    values = [value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value for value in values]
     for row, value in enumerate(values):
         if value is None or value is pd.NA or value != value or isinstance(value, (list, dict, tuple)):
             raise InputError(f"data: {what} row {row}: {value!r}; expected one label a sample")
     if classes is None or not all(isinstance(name, str) for name in classes):
         return [whole(value) for value in values]
+    if not any(name.isdecimal() for name in classes):  # then numbers in texts can be no names
+        values = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
     return [in_order(f"{what} row {row}", value, classes) for row, value in enumerate(values)]
 
 
 def in_order(where: str, value: Any, classes: Sequence[str]) -> str:
     """The class that a label means: by position where it is a whole number, else by name."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
         return str(value)
     if not 0 <= value < len(classes):
         raise InputError(f"data: {where}: label {value}, expected 0 to {len(classes) - 1}, a position in the classes")
@@ -150,23 +169,30 @@ def framed(what: str, frame: pd.DataFrame) -> Table:
     return Table(Path(what), cells.where(frame.notna(), None).set_axis(names, axis=1))
 
 
-def read_inputs(what: str, values: Any, columns: tuple[Column, ...]) -> Any:
-    """Inputs as they are kept, or a list of paths."""
+def read_inputs(what: str, values: Any, columns: tuple[Column, ...], texts: bool = False) -> Any:
+    """Inputs as they are kept, or a list of paths; `texts`: strings are texts, whatever they end with."""
     if isinstance(values, pd.DataFrame):
         return torch.from_numpy(table_numbers(framed(what, values), columns))
     if isinstance(values, Tensor):
-        values = values.detach().cpu().numpy()
+        values = values.detach().cpu()
+        values = (values.float() if values.dtype == torch.bfloat16 else values).numpy()
     if isinstance(values, np.ndarray) and values.dtype.kind not in "OUS":
         return as_inputs(Path(what), "array", values)
-    listed = [] if np.isscalar(values) or getattr(values, "ndim", 1) == 0 else list(values)
+    several = isinstance(values, Iterable) and not isinstance(values, str) and getattr(values, "ndim", 1) > 0
+    listed = list(values) if several else []
     if not listed:
         raise InputError(f"data: {what}: there are none")
     if all(isinstance(value, (str, Path)) for value in listed):
-        if all(str(value).lower().endswith(SUFFIXES) for value in listed):
+        strange = next((value for value in listed if not str(value).lower().endswith(SUFFIXES)), None)
+        if strange is None and not texts:
             return [Path(value) for value in listed]
+        if isinstance(strange, Path):
+            raise InputError(f"data: {what}: {strange} is no picture by its name; expected {', '.join(SUFFIXES)}")
         return Texts(tuple(map(str, listed)))
     try:
         return as_inputs(Path(what), "array", np.asarray(listed))
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"data: {what}: can't be made one array ({error}); expected samples of one shape") from error
 

@@ -24,6 +24,8 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IN_MEMORY = 1 << 30
 """Bytes of pictures that are held in memory where nobody says otherwise."""
 BATCH = 64
+SKIP = ", or add --on-bad-image skip"
+"""Advice for those whose recipe says how pictures are read."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,7 @@ def after(
     first = wrong[min(wrong)]
     if policy == "fatal":
         more = f", nor can {shortened(names[1:])}" if len(wrong) > 1 else ""
-        raise InputError(
-            f"data: {names[0]} can't be read as a picture ({first}){more}; mend or remove it, "
-            "or add --on-bad-image skip"
-        )
+        raise InputError(f"data: {names[0]} can't be read as a picture ({first}){more}; mend or remove it{SKIP}")
     if policy == "skip" or testing:
         note = f"left out {len(wrong)} pictures that can't be read: {shortened(names)}"
         return everything[~torch.isin(everything, torch.tensor(sorted(wrong)))], (), (note,)
