@@ -206,6 +206,35 @@ def test_registry():
         create_method("ce", q=0.7)
 
 
+def test_the_penalty_is_the_sum_over_networks_and_sub_classifiers():
+    """Eq. 3 with a confidence of one half: two networks with two sub-classifiers each, four cross-entropies."""
+    inner = create_method("coteaching", noise_rate=0.0, warmup=0, ramp=1)
+    method = Alasca(inner, aux_weight=3.0, at=("stage1.0", "stage1.2"), confidence_from=0.5, warmup=None)
+    bench, phase, batches, clock = one_step(method)
+    torch.manual_seed(3)
+    found = method.step(bench.nets, batches, phase, clock).loss
+    torch.manual_seed(3)
+    outputs = [net(batches["all"].views[0]) for net in bench.nets]
+    labels = batches["all"].labels[:, None]
+    expected = torch.zeros(())
+    for output in outputs:
+        expected = expected - output.logits.log_softmax(1).gather(1, labels).mean()
+        for logits in output.aux:
+            log_q = logits.log_softmax(1)
+            expected = expected - 3.0 * (0.5 * log_q.gather(1, labels)[:, 0] + 0.5 * log_q.mean(1)).mean()
+    assert [len(output.aux) for output in outputs] == [2, 2]
+    torch.testing.assert_close(found, expected)
+
+
+def test_labels_are_not_corrected_where_the_main_classifier_alone_is_smoothed():
+    """It would agree with itself: whatever the warm-up, the same training."""
+    first, second = (
+        everything(trained(Alasca(create_method("ce"), smooths="main", warmup=warmup), planted(24), settings(3)))
+        for warmup in (0, 5)
+    )
+    require_same(first, second, "correction began")
+
+
 def test_all_classifiers_predict_where_nobody_says_otherwise():
     for options, kind in (({}, "all"), ({"predict": "main"}, "main"), ({"smooths": "main"}, "main")):
         made = trained(Alasca(create_method("ce"), **options), planted(), settings(1))
