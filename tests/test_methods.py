@@ -529,6 +529,13 @@ def test_options_of_har_are_the_codes_scaling(monkeypatch: pytest.MonkeyPatch):
     torch.manual_seed(0)
     halved = method.step(made.nets, batches, phase, clock).log["jacobian"]
     assert steps[True].item() == pytest.approx(2 * halved.item(), rel=1e-4), "the batch is that of all processes"
+    norms = {}
+    for norm in ("root", "sum"):
+        method = create_method("har", norm=norm, at=("stage1.1", "stage2.1"))
+        made, phase, batches, clock = one_step(method)
+        torch.manual_seed(0)
+        norms[norm] = method.step(made.nets, batches, phase, clock).log["jacobian"].item()
+    assert norms["root"] < norms["sum"] <= math.sqrt(2) * norms["root"] * (1 + 1e-4), "of two layers"
 
 
 def test_byot_by_hand():
