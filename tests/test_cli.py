@@ -45,7 +45,7 @@ def test_train_resume_report(tmp_path: Path, capsys, monkeypatch):
     done = json.loads(Path("one/done.json").read_text())
     assert {"test_accuracy_last", "test_accuracy_last10", "issue_auroc", "seconds_per_epoch"} <= done.keys()
     settings = json.loads(Path("one/run.json").read_text())
-    assert settings["recipe"]["options"].keys() == {"alasca.warmup", "alasca.at"}
+    assert settings["recipe"]["options"].keys() == {"alasca.warmup", "alasca.at", "alasca.predict"}
     assert settings["recipe"]["limit"] == settings["train_samples"] == 80
     assert settings["test_samples"] == 80
     assert settings["noise_rate"] == pytest.approx(0.36, abs=0.15)

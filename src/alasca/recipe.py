@@ -12,12 +12,12 @@ import functools
 import hashlib
 import json
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Self
 
 from alasca.errors import InputError
-from alasca.values import as_meant, fits, in_words
+from alasca.values import as_meant, check
 
 DATA, FILES, METHOD, TRAINING, RUN = "Data", "Files and tables", "Method", "Training", "Run"
 SOMEWHERE = ("folder", "table", "npz", "npy", "hf", "file", "matrix")
@@ -70,25 +70,6 @@ class Checked:
         if wrong:
             raise InputError(f"{cls.__name__.lower()}: settings are not those of this version ({', '.join(wrong)})")
         return cls(**{name: restored(part) for name, part in value.items()})
-
-
-def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
-    """Raise `InputError` naming an option whose value is of another type or out of range."""
-    if "among" in limits:
-        if value not in limits["among"]:
-            raise InputError(f"{option}: {value!r}, expected one of {', '.join(filter(None, limits['among']))}")
-        return
-    if not fits(value, hint):
-        raise InputError(f"{option}: {value!r}, expected {in_words(hint)}")
-    if value is None or isinstance(value, tuple):
-        return
-    words: dict[str, tuple[str, Callable[[Any], bool]]] = {
-        "least": ("at least", lambda limit: value >= limit), "above": ("above", lambda limit: value > limit),
-        "below": ("below", lambda limit: value < limit),
-    }  # fmt: skip
-    known = {name: limits[name] for name in words if name in limits}
-    if not all(words[name][1](limit) for name, limit in known.items()):
-        raise InputError(f"{option}: {value}, expected {' and '.join(f'{words[n][0]} {v}' for n, v in known.items())}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Values that people write: what a text means, whether a value fits a type, how it is told. Imports no torch."""
+"""Values that people write: what a text means, whether a value fits its type and range, how it is told. Torch-free."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import sys
 import tomllib
 import types
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from alasca.errors import InputError
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
 
@@ -85,6 +87,25 @@ def fits(value: Any, hint: Any) -> bool:
         inner = [parts[0]] * len(value) if isinstance(value, tuple) and parts[1:] == (...,) else list(parts)
         return isinstance(value, tuple) and len(value) == len(inner) and all(map(fits, value, inner))
     return not isinstance(value, (bool, int, float, type(None))) or hint is Any
+
+
+def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None:
+    """Raise `InputError` naming an option whose value is of another type or out of range."""
+    if "among" in limits:
+        if value not in limits["among"]:
+            raise InputError(f"{option}: {value!r}, expected one of {', '.join(filter(None, limits['among']))}")
+        return
+    if not fits(value, hint):
+        raise InputError(f"{option}: {value!r}, expected {in_words(hint)}")
+    if value is None or isinstance(value, tuple):
+        return
+    words: dict[str, tuple[str, Callable[[Any], bool]]] = {
+        "least": ("at least", lambda limit: value >= limit), "above": ("above", lambda limit: value > limit),
+        "below": ("below", lambda limit: value < limit),
+    }  # fmt: skip
+    known = {name: limits[name] for name in words if name in limits}
+    if not all(words[name][1](limit) for name, limit in known.items()):
+        raise InputError(f"{option}: {value}, expected {' and '.join(f'{words[n][0]} {v}' for n, v in known.items())}")
 
 
 def in_words(hint: Any) -> str:

@@ -1,6 +1,6 @@
 """Per-sample tables, by index: persistent buffers, written in place, without waiting for the device."""
 
-from alasca.stores.kept import Kept as Kept
+from alasca.stores.selected import Kept as Kept
 from alasca.stores.table import STORES as STORES
 from alasca.stores.table import CompactStore as CompactStore
 from alasca.stores.table import SampleStore as SampleStore
