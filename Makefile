@@ -33,14 +33,15 @@ check: .venv/dev
 	$(PIP) --no-build-isolation --editable ".[dev]"
 	touch $@
 
-# The tests with the oldest releases that pyproject.toml allows, in an environment of their own.
+# The tests with the oldest releases that pyproject.toml allows, in an environment of their own. Such releases use
+# what newer ones of torch warn of.
 TOOLS := beartype hypothesis pytest pytest-timeout pytest-xdist
 test-lowest: PIP_LOW := .venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check
 test-lowest:
 	$(PYTHON) -m venv .venv-lowest
 	$(PIP_LOW) --constraint constraints-lowest.txt pip setuptools torch
 	$(PIP_LOW) --constraint constraints-lowest.txt --no-build-isolation --editable ".[timm,hf,parquet]" $(TOOLS)
-	.venv-lowest/bin/python -m pytest -n auto -m "not long"
+	.venv-lowest/bin/python -m pytest -n auto -m "not long" -W ignore::DeprecationWarning
 
 # Wheel and source archive in dist/.
 dist: .venv/core
