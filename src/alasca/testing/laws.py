@@ -78,12 +78,12 @@ def law_1_learns(make: Make) -> None:
 
 
 def law_2_wrapping_adds_nothing(make: Make) -> None:
-    """``Alasca(m, aux_weight=0)`` leaves backbone parameters and buffers bit-identical to m alone."""
+    """``Alasca(m, aux_weight=0, predict="main")`` leaves backbone parameters and buffers bit-identical to m alone."""
     method = make()
     if is_alasca(method) or method.owns_branches:
         return
     alone = trained(method, planted(8, HELD), settings(3))
-    wrapped = trained(wrap(make(), aux_weight=0.0, warmup=1), planted(8, HELD), settings(3))
+    wrapped = trained(wrap(make(), aux_weight=0.0, warmup=1, predict="main"), planted(8, HELD), settings(3))
     require_same(backbones(alone), backbones(wrapped), "backbones")
 
 
