@@ -190,6 +190,27 @@ def test_metrics_are_those_of_the_run(tmp_path: Path):
     )
 
 
+class Numbered(Method):
+    """Its loss is the number of the step, and its log twice that."""
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        number = clock.step.float()
+        return Step(output.logits.sum() * 0 + number, (Seen(0, output, batches["all"]),), log={"twice": 2 * number})
+
+
+def test_losses_and_logs_of_an_epoch_are_means_over_its_steps():
+    history = trained(Numbered(), planted(), settings(2)).state.history
+    assert [(record["loss"], record["twice"]) for record in history] == [(1.5, 3.0), (5.5, 11.0)]
+
+
+def test_a_method_that_mixes_is_seen_once_an_epoch():
+    """Partners that it blends in are not looked at beside their own turn."""
+    for method in (create_method("mixup"), create_method("crust", start=0)):
+        visits = trained(method, planted(), settings(3)).trace.visits
+        assert visits[:64].tolist() == [3] * 64
+
+
 def test_selection_on_noisy_held_out_labels_keeps_that_epoch():
     training = settings(6, select="noisy-val", schedule="constant")
     made = trainer(create_method("ce"), planted(8, held=16), training)
