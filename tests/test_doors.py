@@ -320,19 +320,28 @@ def test_a_step_changes_only_its_own_rows_and_by_its_own_rate():
     shift = torch.zeros(4, requires_grad=True)
     AF.cross_entropy(logits + shift, batches["all"].labels).mean().backward()
     torch.testing.assert_close(moved, -0.5 * 0.01 * shift.grad, rtol=1e-3, atol=1e-7)
+    after, other = (
+        method.factors.detach().clone(),
+        dataclasses.replace(batches["all"], index=rest[:64].nonzero()[:16, 0]),
+    )
+    bench.update(phase, {"all": other}, clock, 0.5)
+    assert torch.equal(method.factors.detach()[index], after[index]), "nor does a later step move them"
 
 
 def test_what_predicts_is_kept_with_the_best_networks():
     """The epoch that noisy labels choose gives its method's own parameters too."""
     offsets: list[Tensor] = []
+    weights: list[Tensor] = []
 
     class Watch(alasca.engine.Progress):
         def epoch(self, record) -> None:
             offsets.append(made.job.method.offset.detach().clone())
+            weights.append(next(made.bench.nets[0].parameters()).detach().clone())
 
     made = trainer(Scaled(), planted(8, 16), settings(4, lr=0.3, select="noisy-val"), progress=Watch())
     fitted = made.fit()
     assert fitted.chosen_epoch < 3, "the last epoch is not what this is about"
+    assert torch.equal(next(fitted.nets[0].parameters()), weights[fitted.chosen_epoch])
     assert torch.equal(fitted.method.offset, offsets[fitted.chosen_epoch])
     assert not torch.equal(fitted.method.offset, offsets[-1])
 

@@ -16,7 +16,7 @@ from alasca import Alasca, InputError, checkpoint, create_method
 from alasca.checkpoint import read_tensors
 from alasca.core import Clock, Method, Output, Seen, Step, backbone, unwrapped
 from alasca.distributed import first_alone
-from alasca.engine import Diverged, Progress, Stopped, lr_factor, resolve_device, seed_generators
+from alasca.engine import Diverged, Progress, Stopped, Workbench, lr_factor, resolve_device, seed_generators
 from alasca.functional import cross_entropy
 from alasca.recipe import Recipe
 from alasca.runs import RunFolder
@@ -101,6 +101,41 @@ def test_a_first_step_that_overflows_leaves_the_momentum_alone():
     assert made.bench.update.optimizers.all[0].param_groups[0]["fused"]
 
 
+class Overflowing(Method):
+    """Its second step's gradient is beyond all numbers; it notes which steps were taken."""
+
+    def begin(self, nets, problem) -> None:
+        self.taken: list[int] = []
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        return Step(output.logits.square().mean() * (torch.inf if clock.step == 1 else 1.0))
+
+    def on_updated(self, nets, phase, clock: Clock) -> None:
+        self.taken.append(int(clock.step))
+
+
+def test_a_step_that_is_skipped_for_an_overflow_is_no_update():
+    method = Overflowing()
+    bench, clock = trainer(method, planted(), settings(1, precision="fp16")).enter(0), Clock.at(0, 0, 1, 0, 4)
+    phase = bench.plan(clock)[0]
+    batches = next(bench.batches(phase))
+    scaler = bench.update.scaler
+    for step in range(4):
+        before = scaler.get_scale()
+        bench.update(phase, batches, clock._replace(step=torch.tensor(step)))
+        assert (scaler.get_scale() < before) == (step == 1)
+    assert method.taken == [0, 2, 3]
+
+
+def test_a_fresh_stage_begins_with_networks_of_its_own():
+    for name, fresh in (("har", True), ("ce", False)):
+        first = trainer(create_method(name), planted(), settings(1)).enter(0)
+        after = Workbench(first.job, len(first.stages) - 1, first.trace, first)
+        assert (after.nets[0] is not first.nets[0]) == fresh
+        assert (after.update is not first.update) == fresh
+
+
 def test_a_scaler_passes_over_an_optimiser_without_gradients():
     """An optimiser of per-sample variables has none before they are used; a scaler refuses to step such a one."""
     made = trainer(create_method("ce"), planted(), settings(1))
@@ -170,6 +205,9 @@ def test_cosine_restarts_by_hand():
     assert 0.02 * lr_factor(recipe, Clock.at(0, 9, 30, 0, 4), 2) == pytest.approx(
         1e-3 + 0.019 * 0.5 * (1 + math.cos(math.pi * 0.95))
     )
+    short = replace(recipe, restart_epochs=4)
+    for epoch, rate in ((2, 0.0105), (4, 0.02), (6, 0.0105)):
+        assert 0.02 * lr_factor(short, Clock.at(0, epoch, 30, 0, 4), 0) == pytest.approx(rate)
     falling = Recipe(schedule="cosine", lr=0.02, lr_min=1e-3, epochs=30)
     assert 0.02 * lr_factor(falling, Clock.at(0, 29, 30, 0, 1), 1) == pytest.approx(1e-3)
 
