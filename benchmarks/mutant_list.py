@@ -8,13 +8,13 @@ TESTS = {
     "methods/alasca/": f"{STEPS} tests/test_wrapper.py tests/test_criterion.py tests/test_doors.py "
     "tests/test_stores.py",
     "methods/registry.py": "tests/test_methods.py tests/test_doors.py tests/test_cli.py",
-    "functional/": "tests/test_losses.py tests/test_functional.py tests/test_theory.py tests/test_selection.py "
-    "tests/test_noise.py tests/test_criterion.py",
-    "functional/selection.py": "tests/test_selection.py tests/test_selecting_methods.py",
+    "functional/": "src/alasca/functional tests/test_losses.py tests/test_functional.py tests/test_theory.py "
+    "tests/test_selection.py tests/test_noise.py tests/test_criterion.py",
+    "functional/selection.py": "src/alasca/functional tests/test_selection.py tests/test_selecting_methods.py",
     "stores/": "tests/test_stores.py tests/test_engine.py tests/test_doors.py",
     "sample_selection.py": "tests/test_selecting_methods.py tests/test_selection.py",
     "engine/": f"{STEPS} tests/test_engine.py tests/test_doors.py tests/test_wrapper.py tests/test_methods.py",
-    "engine/workbench.py": f"tests/test_files.py {STEPS} tests/test_engine.py tests/test_doors.py tests/test_methods.py",
+    "engine/workbench.py": f"tests/test_files.py {STEPS} tests/test_engine.py tests/test_methods.py",
     "data/": "tests/test_data.py tests/test_files.py tests/test_doors.py tests/test_sources.py tests/test_text.py",
     "surgery/": f"{STEPS} tests/test_surgery.py tests/test_wrapper.py tests/test_criterion.py",
     "core/": f"{STEPS} tests/test_doors.py tests/test_engine.py tests/test_wrapper.py tests/test_criterion.py",

@@ -18,6 +18,7 @@ from alasca.core import Clock, Method, Output, Seen, Step, backbone, unwrapped
 from alasca.distributed import first_alone
 from alasca.engine import Diverged, Progress, Stopped, Workbench, lr_factor, resolve_device, seed_generators
 from alasca.functional import cross_entropy
+from alasca.methods import method_class
 from alasca.recipe import Recipe
 from alasca.runs import RunFolder
 from alasca.stores import Trace
@@ -162,6 +163,60 @@ def test_accumulation_averages_gradients():
         plain.bench.nets[0].named_parameters(), parts.bench.nets[0].parameters(), strict=True
     ):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5, msg=name)
+
+
+class Falling(Method):
+    """Two phases an epoch; a loss whose gradient is one everywhere, and what the loop made of it."""
+
+    def begin(self, nets, problem) -> None:
+        self.gradients: list[float] = []
+
+    def plan(self, nets, probe, clock: Clock):
+        return super().plan(nets, probe, clock) * 2
+
+    def step(self, nets, batches, phase, clock: Clock) -> Step:
+        output = nets[0](batches["all"].views[0])
+        return Step(sum(parameter.sum() for parameter in nets[0].parameters()), (Seen(0, output, batches["all"]),))
+
+    def on_gradients(self, backbone, clock: Clock) -> None:
+        self.gradients.append(next(backbone.parameters()).grad.flatten()[0].item())
+
+
+def test_the_last_micro_batches_of_a_phase_count_in_full():
+    """Three a step, and one is left at the end of four: its gradient is not divided by three."""
+    method = trained(Falling(), planted(), settings(1, accumulate=3)).job.method
+    assert method.gradients == pytest.approx([1.0] * 4)
+
+
+@pytest.mark.parametrize(("accumulate", "count"), [(1, 8), (3, 4)])
+def test_the_learning_rate_falls_through_all_phases_of_an_epoch(accumulate: int, count: int, monkeypatch):
+    rates: list[float] = []
+    monkeypatch.setattr("alasca.engine.update.Optimizers.set_lr", lambda self, factor: rates.append(factor))
+    trained(Falling(), planted(), settings(2, accumulate=accumulate))
+    steps = range(2 * count)
+    assert rates == pytest.approx([(1 + math.cos(math.pi * step / (2 * count))) / 2 for step in steps])
+
+
+def test_a_partial_stage_leaves_the_rest_to_another_probe():
+    bench = trainer(create_method("har"), planted(), settings(1)).enter(0)
+    seen, rest = set(bench.probe.index.tolist()), set(bench.rest.index.tolist())
+    assert (len(seen), len(rest), seen | rest) == (32, 32, set(range(64)))
+
+
+class Contrary(method_class("ce")):
+    """Predicts the class after the likeliest, and keeps the main classifier's beside it."""
+
+    prediction = "contrary"
+
+    def predictions(self, outputs) -> dict[str, torch.Tensor]:
+        (found,) = super().predictions(outputs).values()
+        return {"main": found, "contrary": found.roll(1, 1)}
+
+
+def test_accuracy_is_that_of_the_prediction_in_force():
+    record = trained(Contrary(), planted(0, 16), settings(10)).state.history[-1]
+    for part in ("test", "val"):
+        assert record[f"{part}_accuracy"] == record[f"{part}_accuracy_contrary"] != record[f"{part}_accuracy_main"]
 
 
 def test_the_loop_is_plain_sgd():
@@ -359,6 +414,13 @@ def test_every_step_and_plan_has_draws_of_its_own(tmp_path: Path):
     late = trainer(Drawing(), planted(), settings(3), run=RunFolder(tmp_path))
     late.fit(resume=True)
     assert late.job.method.drawn == first.drawn[-2:]  # type: ignore[attr-defined]  # a Drawing
+    between = RunFolder.create(tmp_path / "between")
+    with pytest.raises(Stopped):
+        trained(Drawing(), planted(), settings(3), run=between, stop_after=16)
+    torch.manual_seed(9)
+    late = trainer(Drawing(), planted(), settings(3), run=between)
+    late.fit(resume=True)
+    assert late.job.method.drawn == first.drawn[-10:], "the third epoch's plan, its steps, the stage's end"
     trained(other, planted(), settings(3, seed=1))
     assert not set(other.drawn) & set(first.drawn)
 

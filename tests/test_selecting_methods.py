@@ -95,8 +95,9 @@ def test_coteaching_plus_chooses_where_networks_disagree():
 @pytest.mark.parametrize("name", ["coteaching", "coteaching_plus", "jocor"])
 def test_methods_that_forget_estimate_how_much_in_training(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sample_selection, "estimated_noise_rate", lambda net, probe: 0.25)
-    made = trained(create_method(name, warmup=1, ramp=1), planted(8), settings(3))
-    assert [record["noise_rate"] for record in made.state.history] == [0.0, 0.25, 0.25]
+    for warmup in (1, 0):  # a network that has learned nothing can't tell
+        made = trained(create_method(name, warmup=warmup, ramp=1), planted(8), settings(3))
+        assert [record["noise_rate"] for record in made.state.history] == [0.0, 0.25, 0.25]
     assert (made.job.method.selected().kept.float().mean() == 0.75) == (name != "coteaching_plus")
 
 
@@ -250,6 +251,12 @@ def test_fine_tells_narrow_heaps_apart(monkeypatch: pytest.MonkeyPatch):
     method.look(0, Scoring([scores]))
     kept = method.selected().kept[:, 0]
     assert (kept == (torch.arange(100) < 70)).double().mean() > 0.97
+
+
+def test_losses_are_scaled_before_they_are_split():
+    mixture = sample_selection.LossMixture(4, 2)
+    mixture.look([0, 1], Probing([torch.tensor([2.0, 3.0, 4.0, 2.5]), torch.tensor([0.0, 0.0, 10.0, 5.0])]), 0)
+    assert mixture.losses[0].T.tolist() == [[0.0, 0.5, 1.0, 0.25], [0.0, 0.0, 1.0, 0.5]]
 
 
 def test_dividemix_gives_each_network_the_others_split():
