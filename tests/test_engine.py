@@ -14,7 +14,7 @@ from torch import nn
 
 from alasca import Alasca, InputError, checkpoint, create_method
 from alasca.checkpoint import read_tensors
-from alasca.core import Clock, Method, Output, Seen, Step, backbone, unwrapped
+from alasca.core import Clock, Method, Output, Seen, Selection, Step, backbone, unwrapped
 from alasca.distributed import first_alone
 from alasca.engine import Diverged, Progress, Stopped, Workbench, lr_factor, resolve_device, seed_generators
 from alasca.functional import cross_entropy
@@ -370,6 +370,47 @@ def test_trace_by_hand():
     assert trace.prediction.tolist() == [2, -1]
     assert trace.probability[0].item() == pytest.approx(high + 4 * low)
     assert trace.margin[0].item() == pytest.approx(2 - 8)
+    for k in (1, 1, 2):
+        trace.update(torch.tensor([1]), Output(2.0 * torch.eye(3)[[k]]), torch.tensor([0]))
+    assert trace.rival[1].item() == 1, "twice against once"
+
+
+def test_the_trace_keeps_sums_of_the_sub_classifiers_of_their_own():
+    """Main classifier (.7, .2, .1); sub-classifiers (.2, .5, .3), (.4, .5, .1), mean (.3, .5, .2); label 0, twice."""
+    main, first, second = (torch.tensor([p]).log() for p in ((0.7, 0.2, 0.1), (0.2, 0.5, 0.3), (0.4, 0.5, 0.1)))
+    trace = Trace(1)
+    for _ in range(2):
+        trace.update(torch.tensor([0]), Output(main, aux=(first, second)), torch.tensor([0]))
+    found = trace.read(torch.tensor([0]))
+    assert (found.visits.item(), found.sub_visits.item()) == (2, 2)
+    assert found.probability.item() == pytest.approx(1.4)
+    assert found.margin.item() == pytest.approx(2 * math.log(0.7 / 0.2))
+    assert found.sub_probability.item() == pytest.approx(0.6)
+    assert found.sub_margin.item() == pytest.approx(2 * math.log(0.3 / 0.5))
+
+
+def batchnorm_counts(net: torch.nn.Module) -> set[int]:
+    """How many batches the BatchNorm layers of a network have counted."""
+    return {int(value) for name, value in net.named_buffers() if name.endswith("num_batches_tracked")}
+
+
+def test_looks_at_plain_pictures_leave_batchnorm_to_the_method():
+    """Four steps; the wrapper's look at plain pictures trains sub-classifiers, whose own BatchNorm counts it."""
+    made = trained(create_method("mixup"), planted(), settings(1))
+    assert batchnorm_counts(made.bench.nets[0].backbone) == {4}
+    made = trained(Alasca(create_method("mixup"), on="plain"), planted(), settings(1))
+    assert batchnorm_counts(made.bench.nets[0].backbone) == {4}
+    assert batchnorm_counts(made.bench.nets[0].branches) == {8}
+
+
+def test_what_was_chosen_is_told_as_a_share_of_the_networks():
+    class Choosing(Method):
+        def selected(self) -> Selection:
+            return Selection(torch.tensor([[True, False], [True, True]]), torch.tensor([[0.2, 0.4], [1.0, 0.5]]))
+
+    columns = Choosing().columns(torch.zeros(2))
+    assert columns["selected"].tolist() == [0.5, 1.0]
+    torch.testing.assert_close(columns["clean_probability"], torch.tensor([0.3, 0.75]))
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):

@@ -259,6 +259,18 @@ def test_losses_are_scaled_before_they_are_split():
     assert mixture.losses[0].T.tolist() == [[0.0, 0.5, 1.0, 0.25], [0.0, 0.0, 1.0, 0.5]]
 
 
+def test_losses_of_several_looks_are_averaged(monkeypatch: pytest.MonkeyPatch):
+    """The third sample is in one look of the two alone."""
+    seen: list[Tensor] = []
+    monkeypatch.setattr(
+        sample_selection, "two_component_posterior", lambda losses, **options: seen.append(losses) or losses
+    )
+    mixture = sample_selection.LossMixture(3, 1, average=2)
+    mixture.look([0], Probing([torch.tensor([0.0, 1.0])]), 0)
+    mixture.look([0], Probing([torch.tensor([4.0, 0.0, 2.0])]), 1)
+    assert seen[-1].tolist() == [0.5, 0.5, 0.5]
+
+
 def test_dividemix_gives_each_network_the_others_split():
     low, high = torch.linspace(0.1, 0.12, 6), torch.linspace(2.0, 2.1, 4)
     losses = [torch.cat([low, high]), torch.cat([high, low])]

@@ -156,6 +156,13 @@ def test_held_out_samples_of_ones_own_leave_no_share_to_hold_out():
         prepared(task, val_fraction=0.2)
 
 
+def test_statistics_are_those_of_the_training_samples_alone():
+    task = Task.from_arrays(X, Y, val=(X + 1000, Y), test=(X - 1000, Y))
+    transform = prepared(task).split.samples.transform
+    assert transform.mean is not None
+    torch.testing.assert_close(transform.mean, X.mean(0))
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_a_limit_leaves_some_held_out(seed: int):
     task = Task.from_arrays(torch.arange(80.0).reshape(40, 2), [0, 1] * 20, val=(X[:4], [0, 1, 0, 1]))
