@@ -373,6 +373,8 @@ def test_trace_by_hand():
     for k in (1, 1, 2):
         trace.update(torch.tensor([1]), Output(2.0 * torch.eye(3)[[k]]), torch.tensor([0]))
     assert trace.rival[1].item() == 1, "twice against once"
+    trace.update(torch.tensor([1]), Output(torch.zeros(1, 3)), torch.tensor([0]))
+    assert trace.differing.tolist() == [4, 3], "a tie does not differ"
 
 
 def test_the_trace_keeps_sums_of_the_sub_classifiers_of_their_own():

@@ -752,10 +752,17 @@ def test_adaptive_and_uniform_smoothing_of_either_classifier():
             torch.testing.assert_close(step.loss, AF.cross_entropy(output.logits, batch.labels).mean() + 2 * penalty)
 
 
+def test_an_active_loss_may_stand_alone():
+    logits, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    batch = Batch((logits,), labels, torch.arange(5), torch.ones(5))
+    torch.testing.assert_close(create_method("apl", beta=0.0).loss(logits, batch, CLOCK), AF.nce(logits, labels))
+
+
 WRONG = [
     ("mae", {"scale": 0.0}), ("gce", {"q": 0.0}), ("gce", {"q": 2.0}), ("truncated_gce", {"k": 1.0}),
     ("truncated_gce", {"every": 0}),
-    ("sce", {"alpha": -1.0}), ("sce", {"log_zero": 1.0}), ("apl", {"active": "ce"}), ("apl", {"beta": -1.0}),
+    ("sce", {"alpha": -1.0}), ("sce", {"log_zero": 1.0}), ("sce", {"log_zero": 0.0}),
+    ("apl", {"active": "ce"}), ("apl", {"beta": -1.0}),
     ("agce", {"alpha": -1.0}), ("aul", {"a": 1.0}), ("agce", {"q": 0.0}), ("gjs", {"label_weight": 1.0}),
     ("gjs", {"num_views": 0}), ("gjs", {"view": "plain"}), ("bootstrapping", {"beta": 2.0}), ("elr", {"beta": 1.0}),
     ("elr", {"lam": -1.0}), ("lsr", {"alpha": 2.0}), ("lsr", {"off_target": "x"}), ("als", {"scale": "x"}),

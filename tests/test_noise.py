@@ -35,6 +35,8 @@ def test_symmetric(rate: float):
     exclusive = AF.symmetric_noise(TEN, rate, 10, False, seeded())
     assert (inclusive != TEN).double().mean().item() == pytest.approx(rate * 0.9, abs=0.006)
     assert (exclusive != TEN).double().mean().item() == pytest.approx(rate, abs=1e-9)
+    others = matrix_of(TEN, exclusive, 10)[~torch.eye(10, dtype=torch.bool)]
+    torch.testing.assert_close(others, torch.full_like(others, rate / 9), atol=0.02, rtol=0)
     torch.testing.assert_close(
         matrix_of(TEN, inclusive, 10).diagonal().mean().item(), 1 - 0.9 * rate, atol=0.006, rtol=0
     )

@@ -480,6 +480,14 @@ def test_two_networks_share_nothing_and_differ_by_seed_only(name: str):
             assert not {p.data_ptr() for p in average.parameters()} & {p.data_ptr() for p in net.parameters()}
 
 
+def test_the_averages_decay_rises_over_a_quarter_of_the_steps():
+    clock = LATE._replace(epochs=10, steps_per_epoch=8)
+    usual, said = (create_method("elr_plus", decay=0.9, decay_steps=steps) for steps in (None, 20))
+    for done in (0, 5, 17, 40):
+        assert usual.momentum(torch.tensor(done), clock) == said.momentum(torch.tensor(done), clock)
+    assert said.momentum(torch.tensor(0), clock) < 0.9 * 0.1
+
+
 def test_elr_plus_for_clothing1m_averages_all_steps_alike():
     """The authors' file: min(1 - 1 / (s + 1), 0.9999), s = 1 at the first step: halves, then thirds, ..."""
     method = create_method("elr_plus", decay=0.9999, averaging="counted")
