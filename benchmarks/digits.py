@@ -108,7 +108,8 @@ def collect(folder: Path, seeds: int) -> pd.DataFrame:
             groups.setdefault(side, []).append(RunFolder.open(path))
     steps, epochs = (pd.read_csv(ROOT / "results" / name) for name in ("steps.csv", "epochs.csv"))
     ratios = steps[steps.data.str.startswith("digits")].set_index("method").whole
-    ratios = ratios.combine_first(epochs.set_index("method").whole)
+    choosing = epochs[epochs.method.str.removesuffix(" + ALASCA").isin(CHOOSING[1:])].set_index("method").whole
+    ratios = choosing.combine_first(ratios)
     rows = []
     for side, runs in sorted(groups.items()):
         ratio = ratios.get(f"{side.method} + ALASCA" if side.alasca else side.method, math.nan)
