@@ -278,6 +278,28 @@ def test_a_signal_to_all_processes_stops_a_run_that_can_go_on(tmp_path: Path):
     assert "Continue it with: alasca resume" in said
 
 
+def test_a_signal_while_a_process_starts_does_not_end_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    import os
+    import signal
+
+    from alasca.data import pictures
+
+    leave = pictures.leave_signals
+
+    def signalled(worker: int) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        leave(worker)
+
+    monkeypatch.setattr(pictures, "leave_signals", signalled)
+    picture(tmp_path / "0.png", 1)
+    decoder = Decoder(PictureFiles((tmp_path / "0.png",)), size=8)
+    [(found, wrong)] = decoder.batches([[0]], workers=1)
+    assert torch.equal(found[0], decoder.decoded(0))
+    assert not wrong
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGINT}
+
+
 def test_changed_files_are_not_resumed_on(tmp_path: Path):
     for name in "ab":
         for k in range(4):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -22,6 +24,8 @@ log = logging.getLogger("alasca")
 Image.init()  # else only the commonest formats are known
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
 """What is decoded, whatever a file is called: nothing that another program would have to be started for."""
+STOPPING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a run to stop."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
 """What Pillow raises on files that are no whole pictures."""
 
@@ -101,7 +105,8 @@ class Decoder:
             generator=torch.Generator(),  # else the default one is drawn from
             worker_init_fn=leave_signals,
         )  # fmt: skip
-        return iter(loader)
+        with signals_waiting():
+            return iter(loader)
 
 
 def eight_bits(picture: Image.Image) -> Image.Image:
@@ -124,8 +129,21 @@ def eight_bits(picture: Image.Image) -> Image.Image:
 
 def leave_signals(worker: int) -> None:
     """Let the main process decide what a signal to all of them means."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in STOPPING:
         signal.signal(number, signal.SIG_IGN)
+
+
+@contextlib.contextmanager
+def signals_waiting() -> Iterator[None]:
+    """Hold signals back while processes start: these inherit that, and so live until they leave signals alone."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def as_it_is(value: Any) -> Any:
