@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import ast
 import contextlib
+import inspect
 import os
 import random
 import shutil
@@ -22,7 +23,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mutant_list import EQUIVALENT, MUTANTS, TESTS
 
@@ -113,6 +114,22 @@ def copies(count: int) -> Iterator[list[Path]]:
         yield found
 
 
+class First:
+    """Runs the tests that name a word first: those most likely to notice."""
+
+    def __init__(self, word: str) -> None:
+        self.word = word
+
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
+        """Sort the tests."""
+        items.sort(key=lambda item: (self.word not in item.nodeid, self.word not in source_of(item)))
+
+
+def source_of(test: Any) -> str:
+    """The lines of a test; none for one in a docstring."""
+    return inspect.getsource(test.function) if hasattr(test, "function") else ""
+
+
 def survives(mutant: Mutant, tree: Path, seconds: float) -> bool:
     """Whether all tests of its file pass on the changed tree, in so many seconds."""
     path = tree / "src" / "alasca" / mutant.file
@@ -121,13 +138,16 @@ def survives(mutant: Mutant, tree: Path, seconds: float) -> bool:
         raise ValueError(f"{mutant}: found {text.count(mutant.before)} times, expected once")
     path.write_text(text.replace(mutant.before, mutant.after))
     try:
-        return passes(tree, tests_of(mutant.file), seconds)
+        return passes(tree, tests_of(mutant.file), seconds, Path(mutant.file).stem)
     finally:
         path.write_text(text)
 
 
-def passes(tree: Path, tests: list[str], seconds: float) -> bool:
-    """Whether tests pass in a tree; what takes too long does not. Runs in a fork that has torch already."""
+def passes(tree: Path, tests: list[str], seconds: float, word: str = "") -> bool:
+    """Whether tests pass in a tree, those of a word first; what takes too long does not.
+
+    Runs in a fork that has torch already.
+    """
     child = os.fork()
     if not child:
         os.chdir(tree)
@@ -139,7 +159,7 @@ def passes(tree: Path, tests: list[str], seconds: float) -> bool:
         import pytest
 
         options = ["-x", "-q", "-m", "not long", "-p", "no:cacheprovider", "-p", "no:xdist", "--timeout", str(seconds)]
-        os._exit(int(pytest.main([*options, *tests])))
+        os._exit(int(pytest.main([*options, *tests], plugins=[First(word)])))
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
