@@ -18,7 +18,8 @@ TESTS = {
     "engine/": f"{STEPS} tests/test_engine.py tests/test_doors.py tests/test_wrapper.py tests/test_methods.py",
     "engine/metrics.py": f"{STEPS} tests/test_engine.py tests/test_selecting_methods.py tests/test_wrapper.py",
     "engine/workbench.py": f"tests/test_files.py {STEPS} tests/test_engine.py tests/test_methods.py",
-    "data/": "tests/test_data.py tests/test_files.py tests/test_doors.py tests/test_sources.py tests/test_text.py",
+    "data/": "tests/test_data.py tests/test_files.py tests/test_doors.py tests/test_sources.py tests/test_text.py "
+    "tests/test_tasks.py",
     "surgery/": f"{STEPS} tests/test_surgery.py tests/test_wrapper.py tests/test_criterion.py",
     "core/": f"{STEPS} tests/test_doors.py tests/test_engine.py tests/test_wrapper.py tests/test_criterion.py",
 }

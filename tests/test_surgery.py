@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from alasca import Output, SubClassifiers
+from alasca.core import Batch
 from alasca.networks.small import Perceptron, SmallResNet
-from alasca.surgery import OutputNet, quiet_batchnorm
+from alasca.surgery import OutputNet, plain_forward, quiet_batchnorm, quiet_forward
 
 
 class Encoder(nn.Module):
@@ -266,6 +267,30 @@ def test_quiet_batchnorm_leaves_buffers_alone():
     assert all(torch.equal(value, before[name]) for name, value in net.named_buffers())
     assert torch.equal(quiet, net(x)), "quiet BatchNorm must still use the batch"
     assert not all(torch.equal(value, before[name]) for name, value in net.named_buffers())
+
+
+def test_forwards_of_plain_samples_leave_statistics_that_are_not_theirs_alone():
+    """A quiet one moves none; one that trains sub-classifiers moves theirs, on the samples of the batch."""
+    net = OutputNet(picture_net())
+    net.attach(None, torch.randn(2, 3, 8, 8))
+    net.train()
+    batch = Batch((torch.randn(8, 3, 8, 8),), torch.zeros(8, dtype=torch.int64), torch.arange(8), torch.ones(8))
+    before = {name: value.clone() for name, value in net.named_buffers()}
+    expected = net(batch.views[0])
+    net.load_state_dict(before, strict=False)
+
+    def moved() -> set[str]:
+        return {name for name, value in net.named_buffers() if not torch.equal(value, before[name])}
+
+    quiet = quiet_forward(net, batch)
+    assert not moved()
+    torch.testing.assert_close(quiet.logits, expected.logits)
+    assert not quiet.logits.requires_grad
+    plain = plain_forward(net, batch)
+    of_heads = {name for name in before if not name.startswith("backbone.")}
+    assert of_heads
+    assert moved() == of_heads
+    torch.testing.assert_close(plain.logits, expected.logits)
 
 
 class Checkpointed(nn.Module):

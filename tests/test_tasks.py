@@ -219,3 +219,14 @@ def test_file_names_with_line_breaks_are_ids_of_one_line(tmp_path: Path):
     done = train(Recipe(data=f"folder:{tmp_path / 'p'}", epochs=1, batch_size=4), None, PLACE, tmp_path / "run")
     assert done.records().ids[0] == r"a/0\x0d\x0a.png"
     assert len(done.records().ids) == 8
+
+
+def test_held_out_test_and_blank_samples_have_no_part_in_mean_and_deviation():
+    x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    far = torch.full((5, 3), 1000.0)
+    task = Task.from_arrays(x, torch.arange(40) % 2, val=(far, torch.arange(5) % 2), test=(far, torch.arange(5) % 2))
+    split = prepared(task).split
+    assert split.test is not None
+    for samples in (split.samples, split.test):
+        torch.testing.assert_close(samples.transform.mean.flatten(), x.mean(0))
+        torch.testing.assert_close(samples.transform.std.flatten(), x.std(0, correction=0))
