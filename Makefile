@@ -3,10 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-# Lines that define methods and loop, changed one at a time: the tests must notice each (half an hour).
-mutants: .venv/dev
-	$(BIN)/python benchmarks/mutants.py
-
 .PHONY: demo test test-all mutants test-lowest dist check clean
 
 demo: .venv/core
@@ -32,6 +28,10 @@ check: .venv/dev
 .venv/dev: .venv/core
 	$(PIP) --no-build-isolation --editable ".[dev]"
 	touch $@
+
+# Lines that define methods and loop, changed one at a time: the tests must notice each (half an hour).
+mutants: .venv/dev
+	$(BIN)/python benchmarks/mutants.py
 
 # The tests with the oldest releases that pyproject.toml allows, in an environment of their own. Such releases use
 # what newer ones of torch warn of.

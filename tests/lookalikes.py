@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 
 TEN = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -120,3 +121,18 @@ def webvision(root: Path) -> Path:
     synsets = [f"n{k:08d} name{k}, other name" for k in range(60)]
     (root / "info" / "synsets.txt").write_text("\n".join(synsets))
     return root
+
+
+def bert(folder: Path) -> str:
+    """A tiny BERT with a tokenizer of ten words, saved as its library saves them."""
+    transformers = pytest.importorskip("transformers")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "free", "money", "now", "hello", "friend"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    tokenizer = transformers.BertTokenizerFast(vocab={word: k for k, word in enumerate(words)})
+    tokenizer.save_pretrained(folder)
+    config = transformers.BertConfig(
+        vocab_size=10, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
+        max_position_embeddings=32,
+    )  # fmt: skip
+    transformers.BertForSequenceClassification(config).save_pretrained(folder)
+    return f"hf:{folder}"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from alasca import InputError, SubClassifiers
 from alasca.networks import NETWORKS, Tokens, create_network, text_tokenizer
 from alasca.surgery import OutputNet
+from lookalikes import bert
 
 COUNTS = {
     "resnet34": (21_282_122, 21_328_292), "resnet18": (11_173_962, 11_220_132), "resnet32": (464_154, 470_004),
@@ -166,21 +167,6 @@ def test_a_missing_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"timm is not installed; type: pip install 'alasca\[timm\]'"):
         create_network("timm:resnet18", (3, 32, 32), 10)
-
-
-def bert(folder: Path) -> str:
-    """A tiny BERT with a tokenizer of ten words, saved as its library saves them."""
-    transformers = pytest.importorskip("transformers")
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "free", "money", "now", "hello", "friend"]
-    (folder / "vocab.txt").write_text("\n".join(words))
-    tokenizer = transformers.BertTokenizerFast(vocab={word: k for k, word in enumerate(words)})
-    tokenizer.save_pretrained(folder)
-    config = transformers.BertConfig(
-        vocab_size=10, hidden_size=16, num_hidden_layers=4, num_attention_heads=2, intermediate_size=32,
-        max_position_embeddings=32,
-    )  # fmt: skip
-    transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    return f"hf:{folder}"
 
 
 @pytest.fixture

@@ -579,3 +579,15 @@ def test_json_of_a_run_names_every_option(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=words):
             Recipe(**wrong)
+
+
+@pytest.mark.parametrize(("column", "said"), [
+    ([1.5, 2.5, "n/a", 3.5], r"row 2 \(line 4\): a is 'n/a'; expected a number"), (["x", "y", None, "x"], "a is empty"),
+])  # fmt: skip
+def test_a_cell_that_cannot_be_read_says_how_to_leave_its_column_out(tmp_path: Path, column: list[object], said: str):
+    pd.DataFrame({"a": column, "b": [0.5, 0.1, 0.7, 0.2], "label": [0, 1, 0, 1]}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    with pytest.raises(InputError, match=f"{said}.*; fill it in, or say with --input which columns to read"):
+        read(f"table:{tmp_path / 't.csv'}")
+    assert read(f"table:{tmp_path / 't.csv'}", input="b").inputs.shape == (4, 1)

@@ -315,6 +315,20 @@ def test_plain_penalties_pair_pictures_with_their_own_targets():
     torch.testing.assert_close(step.log["aux_loss"], torch.cat(expected).mean().detach(), rtol=0.005, atol=0)
 
 
+@pytest.mark.parametrize(("on", "name", "forwards"), [
+    ("mixed", "mixup", 2), ("plain", "mixup", 2), ("plain", "ce", 1), ("plain", "elr_plus", 2),
+])  # fmt: skip
+def test_a_plain_forward_is_made_once(on: str, name: str, forwards: int):
+    """It serves the stores, the trace and the penalty."""
+    method = Alasca(create_method(name), on=on)
+    made, phase, batches, clock = one_step(method)
+    seen = []
+    for net in made.nets:
+        net.register_forward_hook(lambda *_: seen.append(1))
+    method.step(made.nets, batches, phase, clock)
+    assert len(seen) == forwards
+
+
 class Nearly(Method):
     """Learns from all samples but one."""
 

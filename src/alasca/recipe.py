@@ -1,7 +1,7 @@
 """Every setting once: `Recipe` holds what decides a run's result, `Place` where and how it is computed.
 
 The command line, files of settings, run folders and tables of runs are made from these two classes. Whoever runs one
-recipe on the same data gets the same result (up to rounding on other hardware); `Recipe.digest` is equal exactly then.
+recipe on the same data gets the same result (up to rounding on other hardware); recipes of equal `digest` are such.
 Nothing here imports torch.
 """
 
@@ -74,7 +74,7 @@ class Checked:
 
 @dataclass(frozen=True)
 class Recipe(Checked):
-    """All that decides a run's result, beside the data themselves. Frozen, hashable by `digest`.
+    """All that decides a run's result, beside the data themselves. Frozen; `digest` names it.
 
     Every field is an option of ``alasca train`` of its name; its metadata hold its help and range. None, and
     ``"auto"``, mean what suits data and method; a run resolves them before it begins and keeps what it chose.

@@ -127,13 +127,17 @@ def parts(split: Split, share: float | None, seed: int, stage: int) -> tuple[Poo
 
 
 def see_the_unseen(trace: Trace, nets: Sequence[nn.Module], probe: SampleProbe) -> None:
-    """Look at the samples of the epoch's pool that no step has seen, so that every epoch sees every sample."""
-    index = probe.index[~trace.fresh[probe.index]]
+    """Look at what no step has seen of the epoch's pool and of what a partial stage leaves out of it.
+
+    So every epoch sees every sample.
+    """
+    pool = probe.index if probe.rest is None else torch.cat([probe.index, probe.rest.index])
+    index = pool[~trace.fresh[pool]]
     if not len(index):
         return
-    rest = SampleProbe(probe.samples, index)
+    unseen = SampleProbe(probe.samples, index)
     for net in nets:
-        trace.add(index, rest(net, lambda output, batch: visit_of(output, batch.labels)), rest.labels)
+        trace.add(index, unseen(net, lambda output, batch: visit_of(output, batch.labels)), unseen.labels)
 
 
 def predictions(

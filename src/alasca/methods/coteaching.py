@@ -27,9 +27,9 @@ class CoTeaching(Method):
         ramp: T_k, epochs in which the forget rate rises.
 
     Differences from the authors' code: it divides the mean loss by the number of kept samples once more, which plain
-    SGD does not forgive. The warm-up is ours, for the estimate: in the paper, and in Ko et al. (2022), whose "30" is
-    T_k, the forget rate rises from epoch 0. The prediction is the mean over both networks, whose accuracies the authors
-    report one by one.
+    SGD does not forgive. The warm-up is ours, for the estimate: in the paper, and in Ko et al. (2022), whose "30"
+    (10, 20 and 30 in their table 8) is T_k, the forget rate rises from epoch 0. The prediction is the mean over both
+    networks, whose accuracies the authors report one by one.
     """
 
     networks = 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -105,6 +106,13 @@ def hf_network(name: str, num_classes: int, tokens: Tokens | None, pretrained: b
     assert tokens is not None, "a network of texts is made for token ids"
     model: nn.Module = weights(make, f"hf:{name}")
     return TextModel(model.float(), tokens.padding)  # a checkpoint in half precision says so in its config
+
+
+def keep_hf(name: str, folder: Path) -> None:
+    """Write a transformers model's configuration and tokenizer into a folder."""
+    transformers = library("transformers")
+    for auto in (transformers.AutoConfig, transformers.AutoTokenizer):
+        auto.from_pretrained(name).save_pretrained(folder)
 
 
 def hf_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens]:

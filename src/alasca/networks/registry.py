@@ -7,12 +7,13 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 from torch import nn
 
 from alasca.errors import InputError
-from alasca.networks.libraries import hf_network, hf_tokenizer, timm_network, torchvision_network
+from alasca.networks.libraries import hf_network, hf_tokenizer, keep_hf, timm_network, torchvision_network
 from alasca.networks.resnet import preact_resnet18, resnet18, resnet18_narrow, resnet32, resnet34, wrn28_4
 from alasca.networks.small import Perceptron, SmallResNet
 from alasca.networks.text import TextTransformer, Tokens
@@ -124,6 +125,13 @@ def text_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens] | Non
     """A network's own tokenizer, and what its numbers mean; None where any vocabulary will do."""
     library, _, rest = name.partition(":")
     return hf_tokenizer(rest) if library == "hf" else None
+
+
+def keep_network(name: str, folder: Path) -> None:
+    """Write what a network is made from, where no library has that: ``hf:{folder}`` then names the same network."""
+    library, _, rest = name.partition(":")
+    if library == "hf":
+        keep_hf(rest, folder)
 
 
 def not_imported(name: str, error: Exception) -> InputError:

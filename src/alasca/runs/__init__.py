@@ -1,5 +1,6 @@
 """A run is a folder: what it keeps, what it knows of every sample, the model it ends with."""
 
+from alasca.runs.folder import FORMAT as FORMAT
 from alasca.runs.folder import Json as Json
 from alasca.runs.folder import RunFolder as RunFolder
 from alasca.runs.model import Model as Model

@@ -2,7 +2,8 @@
 
 ``run.json`` (recipe, place, versions, digests), ``metrics.jsonl`` (a line an epoch), ``checkpoint/`` (the last two),
 ``labels.safetensors`` (given labels, transition counts), and at the end ``model.safetensors`` and ``model.json``,
-``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and ``done.json``.
+``network/`` (configuration and tokenizer of one of transformers), ``samples.csv``, ``pictures.safetensors`` or
+``excerpts.json`` (the most suspicious ones) and ``done.json``.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from alasca.recipe import Recipe
 from alasca.runs.records import Records
 
 Json = dict[str, Any]
+FORMAT = 1
+"""What all files of a folder follow; run.json, model.json and done.json say it."""
 BEGINNINGS = {"labels.safetensors", ".labels.safetensors.tmp", "metrics.jsonl", ".metrics.jsonl.tmp", ".run.json.tmp"}
 """What a folder holds before it is a run."""
 
@@ -73,6 +76,11 @@ class RunFolder:
         return self.path / "checkpoint"
 
     @property
+    def network(self) -> Path:
+        """Folder of a network's configuration and tokenizer, where another library makes it from such."""
+        return self.path / "network"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has ended."""
         return (self.path / "done.json").is_file()
@@ -83,7 +91,7 @@ class RunFolder:
 
     def settings(self) -> Json:
         """run.json."""
-        return expect_dict(self.path / "run.json")
+        return of_this_format(self.path / "run.json")
 
     def write_labels(self, labels: Tensor, transitions: Tensor | None = None) -> None:
         """Keep the given labels and, where the truth is known, how many of true class i are labelled j ``[K, K]``."""
@@ -144,7 +152,7 @@ class RunFolder:
         """
         if not (self.path / "model.json").is_file():
             raise InputError(f"run: {self.path} has no model yet; continue it with: alasca resume {self.path}")
-        return read_tensors(self.path / "model.safetensors"), expect_dict(self.path / "model.json")
+        return read_tensors(self.path / "model.safetensors"), of_this_format(self.path / "model.json")
 
     def write_pictures(self, pictures: Tensor, rows: Tensor) -> None:
         """Keep the pictures ``[M, C, H, W]`` of some rows of samples.csv."""
@@ -170,7 +178,7 @@ class RunFolder:
         """
         if not self.finished:
             raise InputError(f"run: {self.path} has not ended; continue it with: alasca resume {self.path}")
-        return expect_dict(self.path / "done.json")
+        return of_this_format(self.path / "done.json")
 
     def write_records(self, records: Records) -> None:
         """Write samples.csv, one row a training sample."""
@@ -201,6 +209,18 @@ def begun(path: Path) -> bool:
     found = {entry.name: entry for entry in path.iterdir()}
     history = found.get("metrics.jsonl")
     return found.keys() <= BEGINNINGS and (history is None or history.stat().st_size == 0)
+
+
+def of_this_format(path: Path) -> Json:
+    """A JSON object that this version's rules wrote.
+
+    Raises:
+        InputError: another's, or no JSON object.
+    """
+    value = expect_dict(path)
+    if value.get("format") != FORMAT:
+        raise InputError(f"{path}: format {value.get('format')}, expected {FORMAT}; it is another version's run")
+    return value
 
 
 def expect_dict(path: Path) -> Json:

@@ -19,7 +19,7 @@ from alasca.errors import InputError
 from alasca.methods import method_of
 from alasca.networks import Tokens, create_network, text_tokenizer
 from alasca.recipe import Recipe
-from alasca.runs.folder import Json, RunFolder
+from alasca.runs.folder import FORMAT, Json, RunFolder
 from alasca.surgery import OutputNet, set_arithmetic
 
 BATCH = 512
@@ -35,9 +35,8 @@ def describe_model(
     recipe: Recipe, samples: Samples, classes: Sequence[str], shape: Sequence[int], channels_last: bool
 ) -> Json:
     """What `model.json` holds: no folder of the machine that trained."""
-    own = replace(recipe, options={name: value for name, value in recipe.options.items() if not name.endswith("_dir")})
     return {
-        "format": 1, "recipe": own.as_json(), "classes": list(classes), "shape": list(shape),
+        "format": FORMAT, "recipe": recipe.identity(), "classes": list(classes), "shape": list(shape),
         "raw_shape": list(samples.inputs.shape[1:]), "channels_last": channels_last and len(shape) == 3,
         "transform": samples.transform.as_json(),
     }  # fmt: skip
@@ -122,6 +121,8 @@ def load(folder: str | Path) -> Model:
         raw_shape = tuple(described["raw_shape"])
     except (KeyError, TypeError) as error:
         raise InputError(f"{run.path / 'model.json'}: lacks {error}") from error
+    if run.network.is_dir():
+        recipe = replace(recipe, network=f"hf:{run.network}")
     tokenizer = None
     if transform.kind == "texts":
         tokenizer = own_tokenizer(recipe) if transform.words is None else Tokenizer.of_words(transform.words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -49,8 +49,9 @@ def plain_forward(net: Net, batch: Batch) -> Output:
 
 
 def with_plain_forwards(
-    step: Step, nets: Sequence[Net], phase: Phase, batches: Mapping[str, Batch], partners: bool = True
-) -> Step:
+    step: Step, nets: Sequence[Net], phase: Phase, batches: Mapping[str, Batch], partners: bool = True,
+    trained: Collection[int] = (),
+) -> Step:  # fmt: skip
     """A step whose trained networks have all been seen on plain samples, by a forward of ours where no `Seen` says so.
 
     It is the last to draw random numbers in its step, so that a step that needs it draws the same as one that does not.
@@ -59,6 +60,7 @@ def with_plain_forwards(
         step: what the method gave.
         nets, phase, batches: what it was given.
         partners: look at streams that follow another one too.
+        trained: networks whose sub-classifiers learn from that forward; the others' are without gradient.
     """
     seen = {item.net for item in step.seen}
     missing = [k for k in phase.train if k not in seen]
@@ -68,7 +70,8 @@ def with_plain_forwards(
         batch for name, batch in batches.items()
         if name not in phase.observe and (partners or phase.streams[name].follows is None)
     ]  # fmt: skip
-    found = tuple(Seen(k, quiet_forward(nets[k], batch), batch) for k in missing for batch in plain)
+    forward = {k: plain_forward if k in trained else quiet_forward for k in missing}
+    found = tuple(Seen(k, forward[k](nets[k], batch), batch) for k in missing for batch in plain)
     return step._replace(seen=(*step.seen, *found))
 
 

@@ -145,7 +145,9 @@ class Survey:
         """
         found = self._named() or self._stages() or self._blocks() or self._layers() or self._before_last()
         if not found:
-            raise ValueError(f"at: found no place for sub-classifiers; name modules, such as {', '.join(self.offer())}")
+            such = ", ".join(self.offer())
+            mend = f"name modules, such as {such}" if such else "it has no hidden layer; train it with --no-alasca"
+            raise ValueError(f"at: found no place for sub-classifiers; {mend}")
         return found
 
     def _once(self, dims: int) -> list[Visit]:

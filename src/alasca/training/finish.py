@@ -12,7 +12,8 @@ from alasca.audit.issues import ranking_auroc
 from alasca.audit.quality import assess
 from alasca.data import Split
 from alasca.engine import Fitted, predictions
-from alasca.runs import Records, RunFolder, describe_model, model_tensors
+from alasca.networks import keep_network
+from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensors
 from alasca.training.prepare import Prepared
 
 PICTURES_KEPT = 48
@@ -39,6 +40,7 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
         prepared.job.place.channels_last,
     )  # fmt: skip
     run.write_model(model_tensors(fitted.method, fitted.nets), described)
+    keep_network(prepared.recipe.network, run.network)
     records = collect(prepared, fitted, split)
     run.write_records(records)
     if split.texts is not None:
@@ -71,7 +73,7 @@ def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
     """What done.json holds."""
     history = fitted.history
     done: dict[str, Any] = {
-        "format": 1,
+        "format": FORMAT,
         "epochs": len(history),
         "select": fitted.select,
         "chosen_epoch": fitted.chosen_epoch,

@@ -22,12 +22,11 @@ from alasca.functional import transition_counts
 from alasca.methods import all_options, method_of
 from alasca.networks import create_network, named_network
 from alasca.recipe import Place, Recipe
-from alasca.runs import own_tokenizer, tokens_of
+from alasca.runs import FORMAT, own_tokenizer, tokens_of
 from alasca.surgery import OutputNet
 
 MATRIX_CLASSES = 1000
 """Classes up to which a run keeps its transition matrix."""
-FORMAT = 1
 """Of run folders; a newer one is not read by older versions."""
 
 
@@ -181,9 +180,3 @@ def transitions(prepared: Prepared) -> torch.Tensor | None:
     if split.truth is None or split.num_classes > MATRIX_CLASSES:
         return None
     return transition_counts(split.truth, split.samples.labels, split.num_classes)
-
-
-def check_format(described: dict[str, Any], where: object) -> None:
-    """Raise `InputError` where a run folder was written by another version's rules."""
-    if described.get("format") != FORMAT:
-        raise InputError(f"{where}: format {described.get('format')}, expected {FORMAT}; it is another version's run")

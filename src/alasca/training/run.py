@@ -14,7 +14,7 @@ from alasca.recipe import Place, Recipe
 from alasca.runs import RunFolder
 from alasca.training.announce import announce
 from alasca.training.finish import finish
-from alasca.training.prepare import Prepared, check_format, describe, prepare, transitions
+from alasca.training.prepare import Prepared, describe, prepare, transitions
 
 
 def train(
@@ -82,7 +82,6 @@ def resume(
     if run.finished:
         return run
     described = run.settings()
-    check_format(described, run.path / "run.json")
     try:
         saved_place, machine, digest = described["place"], described["machine"], described["data_sha256"]
     except KeyError as error:

@@ -15,6 +15,7 @@ from alasca.errors import InputError
 
 LEVELS = 64
 """Categories up to which each gets a number of its own; with more, the category's position is the number."""
+MEND = "fill it in, or say with --input which columns to read"
 NUMBERED = re.compile(r"(unnamed: ?\d+|index|row|row_?(id|number)|id|)", re.IGNORECASE)
 
 
@@ -50,7 +51,7 @@ def choose_columns(table: Table, names: Sequence[str], rows: np.ndarray, asked: 
         if not asked and len(set(map(str, cells))) == 1:
             left.append(f"{name} (always the same)")
             continue
-        levels = sorted({text for text, row in zip(table.names(name), rows, strict=True) if row})
+        levels = sorted({text for text, row in zip(categories(table, name), rows, strict=True) if row})
         if not asked and len(levels) > max(LEVELS, int(rows.sum()) // 2):
             others = ",".join(other for other in names if other != name) or "a,b,c"
             raise InputError(
@@ -110,8 +111,16 @@ def numbers_of(table: Table, name: str) -> np.ndarray:
     wrong = np.nonzero(~np.isfinite(values))[0]
     if len(wrong):
         cell = cells[wrong[0]]
-        raise InputError(f"data: {table.where(int(wrong[0]))}: {name} is {cell!r}; expected a number")
+        raise InputError(f"data: {table.where(int(wrong[0]))}: {name} is {cell!r}; expected a number; {MEND}")
     return values
+
+
+def categories(table: Table, name: str) -> list[str]:
+    """A column of categories."""
+    try:
+        return table.names(name)
+    except InputError as error:
+        raise InputError(f"{error}; {MEND}") from error
 
 
 def told(columns: Sequence[Column]) -> str:

@@ -125,7 +125,8 @@ class Alasca(MethodWrapper):
         own = {name: batch for name, batch in batches.items() if name not in phase.observe}
         inner = self.method.step(nets, own, phase._replace(observe=()), clock)
         shown = {seen.net for seen in inner.seen}  # networks that the method itself showed on plain samples
-        inner = with_plain_forwards(inner, nets, phase, own)
+        on_mixed = {mixed.net for mixed in inner.mixed} if self.on == "mixed" and self.smooths == "sub" else set()
+        inner = with_plain_forwards(inner, nets, phase, own, trained=set(phase.train) - on_mixed)
         losses, gammas, extras = [], [], []
         for item in inner.seen:
             if item.net not in phase.train:
@@ -155,7 +156,7 @@ class Alasca(MethodWrapper):
         if mixed and self.on == "mixed" and self.smooths == "sub":
             by_position = self._by_position(targets, plain, batches)
             return torch.cat([self._mixed_loss(k, item, by_position) for item in mixed]), confidence
-        if mixed or not shown:  # the method trains on mixed inputs: take the penalty on plain ones
+        if mixed and shown:  # it trains on mixed inputs, and what it showed has no gradient
             plain = [(plain_forward(net, batch), batch) for _, batch in plain]
         losses = [self._loss(k, output, target) for (output, _), target in zip(plain, targets, strict=True)]
         return torch.cat(losses), confidence
