@@ -1,8 +1,8 @@
 """Lines that define the methods and the loop, changed one at a time: the tests must notice each.
 
-    python benchmarks/mutants.py                     # all: the curated ones, and 50 drawn at random
+    python benchmarks/mutants.py                     # all: curated ones, options, hooks, and 50 drawn at random
     python benchmarks/mutants.py --only elr          # those whose file or words contain it
-    python benchmarks/mutants.py --random 0          # the curated ones alone
+    python benchmarks/mutants.py --random 0          # none at random
 
 Each mutant is a copy of the tree with one line changed, on which the tests of its file run (`TESTS`). One that no test
 notices fails the command, unless `EQUIVALENT` says why nothing could notice it. Prints killed / tried.
@@ -14,8 +14,10 @@ import argparse
 import ast
 import contextlib
 import inspect
+import itertools
 import os
 import random
+import re
 import shutil
 import sys
 import tempfile
@@ -28,6 +30,7 @@ from typing import Any, NamedTuple
 from mutant_list import EQUIVALENT, MUTANTS, TESTS
 
 ROOT = Path(__file__).parent.parent
+SOURCE = ROOT / "src" / "alasca"
 SECONDS = 900
 """For the tests of a file without any change; with one, they get three times what they took then, and a minute."""
 FRUITFUL = (
@@ -52,7 +55,11 @@ class Mutant(NamedTuple):
     after: str
 
     def __str__(self) -> str:
-        return f"{self.file}: {' '.join(self.before.split())[:70]!r} -> {' '.join(self.after.split())[:70]!r}"
+        """The file and what differs, from the line where it begins."""
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(self.before, self.after, strict=False))
+        begins = self.before.rfind("\n", 0, len(list(same))) + 1
+        before, after = (" ".join(text[begins:].split())[:70] for text in (self.before, self.after))
+        return f"{self.file}: {before!r} -> {after!r}"
 
 
 def tests_of(file: str) -> list[str]:
@@ -65,7 +72,7 @@ def drawn(count: int, seed: int) -> list[Mutant]:
     """Operators changed at random places."""
     places = []
     for start in FRUITFUL:
-        path = ROOT / "src" / "alasca" / start
+        path = SOURCE / start
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             text = file.read_text()
             tree = ast.parse(text)
@@ -74,8 +81,34 @@ def drawn(count: int, seed: int) -> list[Mutant]:
                 if id(node) not in hidden and (after := swapped(node)) is not None:
                     before = ast.get_source_segment(text, node)
                     if before is not None and text.count(before) == 1 and not in_raise(tree, node):
-                        places.append(Mutant(str(file.relative_to(ROOT / "src" / "alasca")), before, after))
+                        places.append(Mutant(str(file.relative_to(SOURCE)), before, after))
     return random.Random(seed).sample(sorted(set(places)), count)
+
+
+def ignored() -> list[Mutant]:
+    """For every option of every method, one that has its default whatever is given; for every hook, one without it."""
+    hooks = {each.name for each in functions(SOURCE / "core" / "method.py", "Method")} - {"step"}
+    found = []
+    for path in sorted((SOURCE / "methods").rglob("*.py")):
+        file, text = str(path.relative_to(SOURCE)), path.read_text()
+        for each in functions(path):
+            whole = ast.get_source_segment(text, each) or ""
+            if each.name in hooks:
+                found.append(Mutant(file, whole, whole.replace(f"def {each.name}(", f"def no_{each.name}(", 1)))
+            if each.name == "__init__" and (called := re.search(r"super\(\).__init__\((method)?\)", whole)):
+                begun = whole[: called.end()]
+                defaults = [ast.unparse(default) for default in each.args.defaults]
+                names = [argument.arg for argument in each.args.args[-len(defaults) :]] if defaults else []
+                pairs = zip(names, defaults, strict=True)
+                found += [Mutant(file, begun, f"{begun}\n        {name} = {default}") for name, default in pairs]
+    return found
+
+
+def functions(path: Path, name: str | None = None) -> list[ast.FunctionDef]:
+    """What a class of a file defines; None: each class."""
+    classes = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+    own = [node for each in classes if name in (None, each.name) for node in each.body]
+    return [node for node in own if isinstance(node, ast.FunctionDef)]
 
 
 def annotation_of(node: ast.AST) -> ast.AST:
@@ -186,7 +219,7 @@ def main() -> int:
 
     torch.set_num_threads(1)
     todo = [Mutant(file, *change) for file, changes in MUTANTS.items() for change in changes]
-    todo += drawn(given.random, given.seed)
+    todo += [*ignored(), *drawn(given.random, given.seed)]
     todo = [mutant for mutant in todo if given.only in str(mutant)]
     excused = [mutant for mutant in todo if (mutant.file, mutant.after) in EQUIVALENT]
     todo = [mutant for mutant in todo if mutant not in excused]
