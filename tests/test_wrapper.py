@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -325,8 +326,17 @@ def test_a_plain_forward_is_made_once(on: str, name: str, forwards: int):
     seen = []
     for net in made.nets:
         net.register_forward_hook(lambda *_: seen.append(1))
-    method.step(made.nets, batches, phase, clock)
+    step = method.step(made.nets, batches, phase, clock)
     assert len(seen) == forwards
+    learned = {item.net for item in step.seen if item.output.logits.requires_grad}
+    assert learned == (set() if on == "mixed" else set(phase.train)), "a forward that nothing learns from has no graph"
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").is_file(), reason="what is mapped is read from Linux's /proc")
+def test_averaged_logits_lie_in_the_folder_that_is_named(tmp_path: Path):
+    one_step(held := Alasca(create_method("ce"), store_dir=str(tmp_path)))
+    assert str(tmp_path / "alasca-store-") in Path("/proc/self/maps").read_text()
+    assert stores(held)
 
 
 class Nearly(Method):
