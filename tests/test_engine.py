@@ -367,6 +367,7 @@ def test_trace_by_hand():
     assert trace.visits.tolist() == [5, 0]
     assert trace.differing.tolist() == [4, 0]
     assert trace.rival[0].item() == 1
+    assert trace.votes.tolist() == [2, 0], "three for class 1, one against"
     assert trace.prediction.tolist() == [2, -1]
     assert trace.probability[0].item() == pytest.approx(high + 4 * low)
     assert trace.margin[0].item() == pytest.approx(2 - 8)

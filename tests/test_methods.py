@@ -850,3 +850,21 @@ def test_jacobian_norms_have_a_gradient_at_zero(summed: bool):
     zero = torch.zeros(2, 3, requires_grad=True)
     torch.autograd.backward(jacobian_norm([zero, zero], [None, None], summed).sum())
     assert zero.grad.isfinite().all()
+
+
+def test_truncated_gce_says_what_it_kept():
+    made = trained(create_method("truncated_gce", k=0.3, start=1, every=1), planted(), settings(3))
+    kept = made.job.method.get_buffer("kept")
+    assert 0 < kept.sum() < len(kept)
+    selection = made.job.method.selected()
+    assert selection is not None
+    assert torch.equal(selection.kept, kept[:, None])
+
+
+def test_every_process_gets_the_statistics_of_the_gate_of_one(monkeypatch: pytest.MonkeyPatch):
+    """Each has seen samples of its own."""
+    sent: list[nn.Module] = []
+    monkeypatch.setattr("alasca.methods.one.broadcast_buffers", sent.extend)
+    made = trained(create_method("one"), planted(), settings(1))
+    assert sent
+    assert all(each is made.job.method.gate for each in sent)
