@@ -178,6 +178,9 @@ def test_a_run_predicts_elsewhere_what_it_predicted_here(kind: str, tmp_path: Pa
         else torch.tensor([ids.index(f"{path.parent.name}/{path.name}") for path in raw])
     )
     here = predictions(fitted.method, fitted.nets, prepared.split.samples, rows_at)
+    (kept,) = predictions(fitted.method, fitted.nets, prepared.split.samples, rows_at, only="main").items()
+    assert kept[0] == "main"
+    assert torch.equal(kept[1], here["main"])
     assert set(here) == ({"main", "ensemble"} if kind == "one" else {"main", "average", "all", "sub"})
     for name, log_p in here.items():
         np.testing.assert_array_equal(model.predict(raw, name), log_p.exp().numpy(), err_msg=name)

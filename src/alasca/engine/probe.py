@@ -141,7 +141,7 @@ def see_the_unseen(trace: Trace, nets: Sequence[nn.Module], probe: SampleProbe) 
 
 
 def predictions(
-    method: Method, nets: Sequence[nn.Module], samples: Samples, rows: Tensor | None = None
+    method: Method, nets: Sequence[nn.Module], samples: Samples, rows: Tensor | None = None, only: str | None = None
 ) -> dict[str, Tensor]:
     """Log-probabilities of plain samples ``[B, K]``, batch by batch, by kind of prediction.
 
@@ -150,6 +150,7 @@ def predictions(
         nets: its networks.
         samples: inputs.
         rows: positions ``[B]``; None: all.
+        only: the kind that is kept, where one is enough; None: all.
     """
     plain = [unwrapped(net) for net in nets]
     rows = torch.arange(len(samples), device=samples.labels.device) if rows is None else rows
@@ -159,11 +160,12 @@ def predictions(
         for at, inputs in zip(batches, samples.read(batches), strict=True):
             view = samples.transform.view(inputs, "plain", at)
             for kind, values in method.predictions([net(view) for net in plain]).items():
-                found.setdefault(kind, []).append(values)
+                if only in (None, kind):
+                    found.setdefault(kind, []).append(values)
     return {kind: torch.cat(values) for kind, values in found.items()}
 
 
 def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:
     """Share of samples, in percent, whose predicted class is their label."""
-    found = predictions(method, nets, samples)[method.prediction]
+    found = predictions(method, nets, samples, only=method.prediction)[method.prediction]
     return 100 * int(found.argmax(1).eq(samples.labels).sum()) / len(samples)

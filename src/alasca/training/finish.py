@@ -55,7 +55,8 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
 def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:
     """What training saw of each sample, with a last look at the plain samples."""
     given = split.samples.labels
-    log_p = predictions(fitted.method, fitted.nets, split.samples)[fitted.method.prediction]
+    kind = fitted.method.prediction
+    log_p = predictions(fitted.method, fitted.nets, split.samples, only=kind)[kind]
     everything = torch.arange(len(given))
     held = np.zeros(len(given), dtype=bool)
     if split.held is not None:
