@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from alasca import Place, Recipe, Task, train
 from alasca.data import load_task
+from alasca.files import write_sealed
 from alasca.methods import method_of
 from alasca.runs import RunFolder
 from alasca.training import Prepared, prepare
@@ -36,6 +38,11 @@ def ran(folder: Path, **given: Any) -> RunFolder:
     """A whole run."""
     recipe, place = parts(**given)
     return train(recipe, None, place, folder)
+
+
+def resealed(path: Path, **changes: Any) -> None:
+    """Change fields of a sealed JSON file and seal it again, as only somebody who means to would."""
+    write_sealed(path, {**json.loads(path.read_text()), **changes})
 
 
 def made_method(**given: Any) -> Any:

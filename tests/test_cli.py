@@ -20,7 +20,7 @@ from alasca.engine import Stopped
 from alasca.methods import method_of
 from alasca.recipe import Recipe
 from alasca.runs import RunFolder
-from doors import made_method
+from doors import made_method, resealed
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
 
@@ -221,8 +221,7 @@ def test_resume_on_other_data_or_machine_is_refused(tmp_path: Path, capsys, monk
     assert (code, err) == (0, "")
     Path("r/done.json").unlink()
     described = json.loads(Path("r/run.json").read_text())
-    described["machine"]["torch"] = "1.0"
-    Path("r/run.json").write_text(json.dumps(described))
+    resealed(Path("r/run.json"), machine={**described["machine"], "torch": "1.0"})
     code, _, err = run("resume", "r", capsys=capsys)
     assert code == 2
     assert "torch is" in err
@@ -305,7 +304,7 @@ def test_a_demo_that_stops_is_one_line(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.setattr("alasca.training.train", stopped)
     code, _, err = run("demo", "--seeds", "1", "--epochs", "1", "--out", "d", capsys=capsys)
     assert code == 130
-    assert err == "stopped in epoch 1 after step 2. Continue it with: alasca resume d/ce-seed0\n"
+    assert err == "alasca: stopped in epoch 1 after step 2. Continue it with: alasca resume d/ce-seed0\n"
 
 
 def test_presets_and_early_stopping(tmp_path: Path, capsys, monkeypatch):

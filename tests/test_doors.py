@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import alasca
@@ -24,7 +23,7 @@ from alasca.cli.options import PlaceOptions, RecipeOptions, recipe_of
 from alasca.core import Clock, LossMethod, Method, Trained, own_tensors
 from alasca.engine import Stopped, predictions
 from alasca.runs import RunFolder
-from alasca.testing import everything, one_step, planted, require_same, settings, trained, trainer
+from alasca.testing import everything, kept_in, one_step, planted, require_same, settings, trained, trainer
 from alasca.training import prepare, resume
 from doors import ran, read, ready
 from lookalikes import bert, picture
@@ -204,8 +203,8 @@ def test_a_folder_of_another_version_is_told(tmp_path: Path):
             (run.path / "kept").rename(run.path / "done.json")
         path = run.path / name
         before = path.read_text()
-        path.write_text(before.replace('"format": 1', '"format": 99'))
-        with pytest.raises(InputError, match=rf"{name}: format 99, expected 1; it is another version's run"):
+        path.write_text(before.replace('"format": 2', '"format": 99'))
+        with pytest.raises(InputError, match=rf"{name}: format 99, expected 2; it is another version's run"):
             read_it()
         path.write_text(before)
 
@@ -322,7 +321,7 @@ def test_a_method_trains_parameters_of_its_own(tmp_path: Path, optimizer: str, w
     assert names == [f"method/{'method.' if wrapped else ''}factors"]
     assert (tensors[names[0]] != 1).all(), "every sample's factor learned"
     for stop in (1, 6, 9):
-        run = RunFolder.create(tmp_path / str(stop))
+        run = kept_in(tmp_path / str(stop))
         with pytest.raises(Stopped):
             trained(make(), planted(8), recipe, run=run, stop_after=stop)
         second = trainer(make(), planted(8), recipe, run=run)
@@ -411,9 +410,10 @@ GATE = ("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running
 def test_a_model_without_the_parameters_of_its_method_is_refused(tmp_path: Path):
     options = {"method": "one", "alasca": False, "options": {"predict": "ensemble"}}
     run = ran(tmp_path / "run", epochs=1, limit=40, batch_size=8, **options)
-    tensors, _ = run.model()
+    tensors, described = run.model()
     del tensors["method/gate.layers.0.weight"]
-    save_file(tensors, run.path / "model.safetensors")
+    (run.path / "done.json").unlink()
+    run.write_model(tensors, dict(described))
     with pytest.raises(InputError, match=r"does not fit model.json \(lacks or should not have gate.layers.0.weight\)"):
         alasca.load(run.path)
 

@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from alasca import Alasca, InputError, checkpoint, create_method
-from alasca.checkpoint import read_tensors
 from alasca.core import Clock, Method, Output, Seen, Selection, Step, backbone, unwrapped
 from alasca.distributed import first_alone
 from alasca.engine import Diverged, Progress, Stopped, Workbench, lr_factor, resolve_device, seed_generators
+from alasca.files import read_tensors
 from alasca.functional import cross_entropy
 from alasca.methods import method_class
 from alasca.recipe import Recipe
 from alasca.runs import RunFolder
 from alasca.stores import Trace
 from alasca.surgery import OutputNet
-from alasca.testing import LawNet, everything, one_step, planted, require_same, settings, trained, trainer
+from alasca.testing import LawNet, everything, kept_in, one_step, planted, require_same, settings, trained, trainer
 
 
 class Interrupting(Progress):
@@ -41,7 +41,7 @@ class Interrupting(Progress):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signals_leave_a_run_that_resumes_exactly(tmp_path: Path, number: int):
     whole = everything(trained(Alasca(create_method("ce"), warmup=1), planted(8), settings(3)))
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     before = signal.getsignal(number)
     with pytest.raises(Stopped, match="epoch 2 after step 2") as stopped:
         trained(
@@ -65,7 +65,7 @@ class Poisoned(Method):
 
 
 def test_a_loss_that_is_no_number_stops_with_a_sound_checkpoint(tmp_path: Path):
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     with pytest.raises(Diverged, match=r"epoch 3, step 2: try a lower learning rate \(now 0.1\)") as error:
         trained(Poisoned(), planted(), settings(4), run=run)
     assert "\n" not in str(error.value)
@@ -83,7 +83,7 @@ def test_resume_is_exact_under_every_setting(tmp_path: Path, optimizer: str, opt
     whole = everything(trained(Alasca(create_method("ce"), warmup=1), planted(8), training))
     steps = 2 if "accumulate" in options else 4
     for stop in (1, steps, steps + 1, 2 * steps + 1):
-        run = RunFolder.create(tmp_path / str(stop))
+        run = kept_in(tmp_path / str(stop))
         with pytest.raises(Stopped):
             trained(Alasca(create_method("ce"), warmup=1), planted(8), training, run=run, stop_after=stop)
         torch.manual_seed(99)
@@ -268,7 +268,7 @@ def test_cosine_restarts_by_hand():
 
 
 def test_metrics_are_those_of_the_run(tmp_path: Path):
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     made = trained(create_method("ce"), planted(16, held=16), settings(30), run=run)
     last = run.history()[-1]
     assert [record["epoch"] for record in run.history()] == list(range(30))
@@ -417,7 +417,7 @@ def test_what_was_chosen_is_told_as_a_share_of_the_networks():
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path):
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     with pytest.raises(Stopped):
         trained(create_method("ce"), planted(), settings(2), run=run, stop_after=2)
     with pytest.raises(InputError, match="does not fit these settings") as error:
@@ -458,7 +458,7 @@ def test_every_step_and_plan_has_draws_of_its_own(tmp_path: Path):
     late = trainer(Drawing(), planted(), settings(3), run=RunFolder(tmp_path))
     late.fit(resume=True)
     assert late.job.method.drawn == first.drawn[-2:]  # type: ignore[attr-defined]  # a Drawing
-    between = RunFolder.create(tmp_path / "between")
+    between = kept_in(tmp_path / "between")
     with pytest.raises(Stopped):
         trained(Drawing(), planted(), settings(3), run=between, stop_after=16)
     torch.manual_seed(9)
@@ -483,7 +483,7 @@ class PoisonedGradient(Method):
 
 @pytest.mark.parametrize("seconds", [0.0, 1e9])
 def test_a_gradient_that_is_no_number_is_never_saved(tmp_path: Path, seconds: float):
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     training = settings(4)
     with pytest.raises(Diverged, match="is not finite at epoch 3"):
         trained(PoisonedGradient(), planted(), training, run=run, checkpoint_seconds=seconds)
@@ -496,7 +496,7 @@ def test_a_gradient_that_is_no_number_is_never_saved(tmp_path: Path, seconds: fl
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_from_the_start(tmp_path: Path):
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     whole = everything(trained(create_method("ce"), planted(), settings(1)))
     made = trainer(create_method("ce"), planted(), settings(1), run=run)
     made.fit(resume=True)

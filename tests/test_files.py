@@ -19,9 +19,8 @@ from alasca.data.pictures import Decoder, PictureFiles
 from alasca.data.rows import MappedRows, ahead
 from alasca.data.views import centre_crop, crop_and_flip
 from alasca.engine import Trainer
-from alasca.runs import RunFolder
 from alasca.testing.laws import everything, require_same
-from alasca.testing.planted import planted, settings, trained
+from alasca.testing.planted import kept_in, planted, settings, trained
 from alasca.training import resume
 from doors import ran, read, ready
 from lookalikes import picture
@@ -127,7 +126,7 @@ def test_a_lost_disk_stops_a_run_that_can_go_on(tmp_path: Path):
     given = settings_for(tmp_path / "p", "fatal", in_memory=False)
     prepared = ready(**given)
     shutil.move(tmp_path / "p", tmp_path / "elsewhere")
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     made = Trainer(prepared.job, run)
     with pytest.raises(InputError, match="not one picture of a step can be read any more"):
         made.fit()
@@ -241,7 +240,7 @@ def test_a_run_from_files_resumes_in_the_same_bits(tmp_path: Path, workers: int)
 
     held = made({**given, "in_memory": True})
     held.fit()
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     with pytest.raises(Stopped):
         made(given, run=run, stop_after=4).fit()
     again = made(given, run=run)
@@ -274,7 +273,8 @@ def test_a_signal_to_all_processes_stops_a_run_that_can_go_on(tmp_path: Path):
         os.killpg(run.pid, signal.SIGTERM)
         _, said = run.communicate(timeout=60)
     assert run.returncode == 128 + signal.SIGTERM, said
-    assert said.count("\n") == 1
+    assert said.count("\n") == 2
+    assert said.startswith("alasca: SIGTERM: stopping after this step")
     assert "Continue it with: alasca resume" in said
 
 

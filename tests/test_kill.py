@@ -39,8 +39,8 @@ def outcome(run: Path) -> dict[str, object]:
     for record in values["history"]:
         record.pop("seconds")
         record.pop("waited")
-    values.pop("seconds")
-    values.pop("waited")
+    for name in ("seconds", "waited", "run"):
+        values.pop(name)
     names = ("model.safetensors", "samples.csv", "labels.safetensors", "pictures.safetensors")
     return {name: (run / name).read_bytes() for name in names} | {"tensors": tensors, "values": values}
 

@@ -235,7 +235,7 @@ def test_a_run_trains_on_labels_from_a_file_and_keeps_what_it_made(tmp_path: Pat
     assert torch.equal(prepared.split.truth, clean[:40])
     assert prepared.split.noise_rate == 0.5
     assert "the other 10 samples are left out" in prepared.notes[0]
-    from alasca.checkpoint import read_tensors
+    from alasca.files import read_tensors
 
     quick = {"noise": "asymmetric:0.4", "noise_seed": 7, "limit": 100, "epochs": 1}
     run = ran(tmp_path / "run", **quick)

@@ -167,14 +167,13 @@ def test_a_store_in_a_file_is_the_same_and_leaves_none(tmp_path: Path):
 def test_runs_with_smaller_stores_resume_exactly(options: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from alasca import Alasca, create_method
     from alasca.engine import Stopped
-    from alasca.runs import RunFolder
     from alasca.testing.laws import everything, require_same
-    from alasca.testing.planted import planted, settings, trained, trainer
+    from alasca.testing.planted import kept_in, planted, settings, trained, trainer
 
     monkeypatch.chdir(tmp_path)
     data = planted(8)
     whole = trained(Alasca(create_method("ce"), warmup=1, **options), data, settings(3))
-    run = RunFolder.create(tmp_path / "run")
+    run = kept_in(tmp_path / "run")
     with pytest.raises(Stopped):
         trainer(Alasca(create_method("ce"), warmup=1, **options), data, settings(3), run=run, stop_after=6).fit(False)
     second = trainer(Alasca(create_method("ce"), warmup=1, **options), data, settings(3), run=run)

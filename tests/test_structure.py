@@ -24,7 +24,8 @@ LAYERS = [
     {"core"},
     {"published_recipes"},
     {"recipe", "functional"},
-    {"values"},
+    {"files"},
+    {"values", "terminal"},
     {"errors"},
 ]
 """Rooms from top to bottom: a room imports from lower layers only, never from its own."""

@@ -8,9 +8,17 @@ from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
+import torch.distributed.distributed_c10d as distributed_c10d
 from torch import Tensor, nn
 
 from alasca.errors import InputError
+
+
+class Followed(InputError):
+    """The first process stopped, and says why; there is nothing to add."""
+
+    def __init__(self) -> None:
+        super().__init__("process 0 stopped, and says why")
 
 
 def world() -> tuple[int, int]:
@@ -31,8 +39,28 @@ def join() -> bool:
 
 
 def leave() -> None:
-    """Leave the process group that `join` joined."""
-    dist.destroy_process_group()
+    """Leave the process group that `join` joined; what is left of it may not answer."""
+    with contextlib.suppress(RuntimeError):
+        dist.destroy_process_group()
+
+
+def first_to_tell() -> bool:
+    """Whether this process is the first of all that has something to say about its end, so that it is said once."""
+    if world()[1] == 1:
+        return True
+    try:
+        told: int = distributed_c10d._get_default_store().add("alasca/told", 1)
+    except RuntimeError:  # the store went with its process
+        return world()[0] == 0
+    return told == 1
+
+
+def lost_another(error: BaseException) -> bool:
+    """Whether an error says that another process went away in the midst of a talk."""
+    text = str(error).lower()
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in text for word in ("gloo", "nccl", "closed by peer"))
+    )
 
 
 def gather_rows(rows: Tensor) -> Tensor:
@@ -64,7 +92,7 @@ def first_alone() -> Iterator[bool]:
     """Only the first process acts in the block (True), the others wait; where it fails, every process stops.
 
     Raises:
-        InputError: in the other processes, when the first one raised.
+        Followed: in the other processes, when the first one raised.
     """
     error: BaseException | None = None
     try:
@@ -75,7 +103,7 @@ def first_alone() -> Iterator[bool]:
     if error is not None:
         raise error
     if failed:
-        raise InputError("process 0 stopped; see its message")
+        raise Followed
 
 
 def from_first(value: float, device: torch.device) -> float:

@@ -9,6 +9,10 @@ class InputError(ValueError):
     """Something the user gave is wrong. The message is one line: what, where, what would be right."""
 
 
+class OutsideError(RuntimeError):
+    """Something around the program gave way: a disk, memory, another process. The message is one line."""
+
+
 def missing(library: str, extra: str, error: BaseException) -> str:
     """What to say of an optional library that can't be imported: what installs it, or what is broken in it."""
     why = " ".join(str(error).split())[:160]

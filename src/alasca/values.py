@@ -8,7 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from alasca.errors import InputError
 
@@ -108,6 +108,64 @@ def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None
         raise InputError(f"{option}: {value}, expected {' and '.join(f'{words[n][0]} {v}' for n, v in known.items())}")
 
 
+def conform(value: Any, hint: Any, where: str, rest: Any = None) -> None:
+    """Raise `InputError` naming the field unless a value from JSON is of a type.
+
+    Args:
+        value: what was read.
+        hint: a type of this module's, or one made of ``TypedDict``, ``list``, ``dict[str, ...]``, ``Literal`` and
+            ``Annotated`` with the limits that `check` takes.
+        where: the field, for the message.
+        rest: type of fields that a ``TypedDict`` does not name; None: there must be none.
+
+    >>> conform([0, -1], list[Annotated[int, {"least": 0}]], "position")
+    Traceback (most recent call last):
+    alasca.errors.InputError: position[1]: -1, expected at least 0
+    """
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if typing.is_typeddict(hint):
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected a JSON object")
+        hints = typing.get_type_hints(hint, include_extras=True)
+        if lacking := sorted(hints.keys() - value.keys()):
+            raise InputError(f"{where}: lacks {lacking[0]!r}")
+        if rest is None and (odd := sorted(value.keys() - hints.keys())):
+            raise InputError(f"{where}: {odd[0]!r} is no field of it")
+        for name, part in value.items():
+            conform(part, hints.get(name, rest), f"{where}: {name}")
+    elif origin is Annotated:
+        conform(value, parts[0], where)
+        if value is not None:
+            check(where, value, parts[0], parts[1])
+    elif origin is Literal:
+        if value not in parts or type(value) not in map(type, parts):
+            raise InputError(f"{where}: {shown(value)}, expected one of {', '.join(map(str, parts))}")
+    elif origin is list and isinstance(value, list):
+        for k, part in enumerate(value):
+            conform(part, parts[0], f"{where}[{k}]")
+    elif origin is dict and isinstance(value, dict):
+        for name, part in value.items():
+            conform(part, parts[1], f"{where}: {name}")
+    elif origin in (types.UnionType, typing.Union):
+        held = [part for part in parts if typing.get_origin(part) in (list, dict) or typing.is_typeddict(part)]
+        if isinstance(value, (list, dict)) and held:
+            conform(value, next((part for part in held if typing.get_origin(part) is type(value)), held[0]), where)
+        elif not any(fits(value, part) for part in parts if part not in held):
+            raise InputError(f"{where}: {shown(value)}, expected {in_words(hint)}")
+    elif origin in (list, dict) or (hint is not Any and (isinstance(value, (list, dict)) or not fits(value, hint))):
+        raise InputError(f"{where}: {shown(value)}, expected {in_words(hint)}")
+
+
+def shown(value: Any, most: int = 60) -> str:
+    """A value for a message, however long it is.
+
+    >>> shown("a" * 100, 10)
+    "'aaaaaa..."
+    """
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def in_words(hint: Any) -> str:
     """What a type asks for, for people.
 
@@ -115,6 +173,12 @@ def in_words(hint: Any) -> str:
     ('a whole number or none', 'a number or [a number, a number]', 'a list of: a whole number')
     """
     parts = typing.get_args(hint)
+    if typing.is_typeddict(hint) or typing.get_origin(hint) is dict:
+        return "a JSON object"
+    if typing.get_origin(hint) is list:
+        return f"a list of: {in_words(parts[0])}"
+    if typing.get_origin(hint) is Annotated:
+        return in_words(parts[0])
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         return " or ".join(dict.fromkeys(in_words(part) for part in parts))
     if typing.get_origin(hint) is tuple:

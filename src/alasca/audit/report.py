@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from alasca.audit.charts import histogram, lines, matrix
-from alasca.checkpoint import write_bytes
 from alasca.errors import InputError
+from alasca.files import write_bytes
 from alasca.runs import Records, RunFolder
 
 MATRIX_CLASSES = 25
@@ -295,7 +295,7 @@ def matrix_of(records: Records) -> str:
     return note + matrix(counts[np.ix_(top, top)], [records.classes[k] for k in top], "given label", "suggested label")
 
 
-def settings_list(described: dict[str, Any], done: dict[str, Any]) -> str:
+def settings_list(described: Mapping[str, Any], done: dict[str, Any]) -> str:
     """The settings and final figures of a run."""
     settings = dict(described["recipe"])
     settings["options"] = ", ".join(f"{k} = {v}" for k, v in settings["options"].items()) or "defaults"

@@ -1,4 +1,4 @@
 """The command line: `alasca demo | train | resume | report | list`."""
 
 from alasca.cli.commands import app as app
-from alasca.cli.commands import main as main
+from alasca.cli.entry import main as main

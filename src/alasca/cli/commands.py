@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 import textwrap
-import tomllib
-import traceback
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from cyclopts import App, CycloptsError, Parameter
-from cyclopts.config import Dict, Toml
+from cyclopts import App, Parameter
 
-from alasca.cli.arguments import new_folder, value_of
-from alasca.cli.codes import ENDED, INTERRUPTED, MISUSED
-from alasca.cli.options import GROUPS, PlaceOptions, RecipeOptions, place_of, recipe_of
+from alasca.cli.arguments import new_folder
+from alasca.cli.codes import ENDED
+from alasca.cli.options import GROUPS, WHOLE, PlaceOptions, RecipeOptions, place_of, recipe_of
 from alasca.errors import InputError
-from alasca.published_recipes import RECIPES, named_settings
+from alasca.published_recipes import RECIPES
 from alasca.recipe import RUN, TRAINING, Place, Recipe
+from alasca.terminal import say
 from alasca.values import written
 
 app = App(
@@ -34,8 +30,8 @@ app = App(
 @app.command
 def demo(
     *,
-    seeds: Annotated[int, Parameter(help="Runs of each method.")] = 3,
-    epochs: Annotated[int, Parameter(help="Epochs of each run.")] = 60,
+    seeds: Annotated[int, Parameter(help="Runs of each method.", **WHOLE)] = 3,
+    epochs: Annotated[int, Parameter(help="Epochs of each run.", **WHOLE)] = 60,
     noise: Annotated[str, Parameter(help="Label noise.")] = "symmetric:0.6",
     out: Annotated[Path | None, Parameter(help="New folder. Default: runs/demo-DATE.")] = None,
 ) -> int:
@@ -46,8 +42,8 @@ def demo(
     Example: alasca demo
     """
     from alasca.audit.report import write_report
-    from alasca.cli.telling import ended_early, show_table
-    from alasca.engine import Diverged, Progress, Stopped
+    from alasca.cli.telling import resumable, show_table
+    from alasca.engine import Progress
     from alasca.training import prepare, train
 
     if seeds < 1:
@@ -61,21 +57,19 @@ def demo(
         for wrapped in (False, True)
     ]
     rate = prepare(plans[0]).split.noise_rate
-    print(f"1,347 handwritten digits to train on, {noise} noise: {100 * (rate or 0):.0f}% of the labels are wrong.")
+    say(f"1,347 handwritten digits to train on, {noise} noise: {100 * (rate or 0):.0f}% of the labels are wrong.")
     runs = []
     for number, recipe in enumerate(plans, 1):
         name = f"{'alasca' if recipe.alasca else 'ce'}-seed{recipe.seed}"
-        print(f"run {number}/{len(plans)}: {recipe.title}, seed {recipe.seed}", flush=True)
-        try:
+        say(f"run {number}/{len(plans)}: {recipe.title}, seed {recipe.seed}")
+        with resumable(folder / name):
             runs.append(train(recipe, None, Place(), folder / name, Progress.for_terminal(announces=False)))
-        except (Stopped, Diverged) as end:
-            return ended_early(folder / name, end)
     report = write_report(runs, folder / "report.html")
-    print()
+    say()
     show_table(runs)
-    print(f"\nReport: {report}")
-    print("Next, your own data, a folder of pictures with a sub-folder a class:")
-    print("  alasca train --data folder:PHOTOS --out runs/mine && alasca report runs/mine")
+    say(f"\nReport: {report}")
+    say("Next, your own data, a folder of pictures with a sub-folder a class:")
+    say("  alasca train --data folder:PHOTOS --out runs/mine && alasca report runs/mine")
     return ENDED
 
 
@@ -108,9 +102,16 @@ def train(
 
 @app.command
 def resume(
-    run: Annotated[Path, Parameter(help="Folder of a run that was stopped.")],
+    run: Annotated[Path, Parameter(help="Folder of a run that was stopped, or that is to go on.")],
     /,
     *,
+    epochs: Annotated[int | None, Parameter(help="More epochs than it was to have.", **WHOLE)] = None,
+    device: Annotated[str | None, Parameter(help="Another device.")] = None,
+    threads: Annotated[int | None, Parameter(help="Another number of CPU threads.", **WHOLE)] = None,
+    workers: Annotated[int | None, Parameter(help="Another number of processes that decode.", **WHOLE)] = None,
+    network: Annotated[
+        str | None, Parameter(help="The run's network, where that is package.module:callable: your consent to run it.")
+    ] = None,
     inexact: Annotated[bool, Parameter(help="Go on although this machine rounds differently.", negative="")] = False,
 ) -> int:
     """Go on with a run that was stopped or killed, from its newest whole checkpoint.
@@ -121,19 +122,31 @@ def resume(
     from alasca.engine import Progress
     from alasca.training import resume as resume_training
 
-    return carry_out(run, lambda: resume_training(run, None, inexact, Progress.for_terminal()))
+    changes: dict[str, Any] = {
+        "network": network,
+        "epochs": epochs,
+        "device": device,
+        "threads": threads,
+        "workers": workers,
+    }
+    return carry_out(run, lambda: resume_training(run, None, inexact, Progress.for_terminal(), **changes))
 
 
 @app.command
 def report(
     *runs: Annotated[Path, Parameter(help="Run folders, or folders that hold some.")],
     out: Annotated[Path | None, Parameter(help="HTML file. Default: report.html in the first folder.")] = None,
+    spreadsheet: Annotated[
+        Path | None,
+        Parameter(help="Also write the samples as CSV for a spreadsheet: no cell is taken for a formula. Of one run."),
+    ] = None,
 ) -> int:
     """Write one HTML page about runs: accuracy, suspicious labels, suggestions; of a stopped run what there is.
 
     Example: alasca report runs/photos
     """
     from alasca.audit.report import write_report
+    from alasca.audit.spreadsheet import write_spreadsheet
     from alasca.runs import RunFolder
 
     if not runs:
@@ -144,11 +157,17 @@ def report(
         found += [path] if (path / "run.json").is_file() or not inside else inside
     opened = [RunFolder.open(path) for path in found]
     for run in (run for run in opened if not run.finished):
-        print(f"{run.path} has not ended; continue it with: alasca resume {run.path}")
+        say(f"{run.path} has not ended; continue it with: alasca resume {run.path}")
     target = out or runs[0] / "report.html"
-    if not target.parent.is_dir():
-        raise InputError(f"out: no such folder: {target.parent}")
-    print(f"Report: {write_report(opened, target)}")
+    for option, file in (("out", target), ("spreadsheet", spreadsheet)):
+        if file is not None and (file.is_dir() or not file.parent.is_dir()):
+            raise InputError(f"{option}: {file} is no file in a folder that exists")
+    if spreadsheet is not None and len(opened) > 1:
+        raise InputError(f"spreadsheet: {len(opened)} runs are given; expected one")
+    say(f"Report: {write_report(opened, target)}")
+    if spreadsheet is not None:
+        write_spreadsheet(opened[0], spreadsheet)
+        say(f"Spreadsheet: {spreadsheet}")
     return ENDED
 
 
@@ -207,65 +226,3 @@ def list_(
 def summary(thing: Any) -> str:
     """First line of a docstring, without its quotes of code."""
     return str((thing.__doc__ or "").strip().splitlines()[0]).replace("`", "").removesuffix(".")
-
-
-def one_line(error: CycloptsError) -> str:
-    """A command-line mistake in one line."""
-    error.console = None
-    return " ".join(str(error).split())
-
-
-def configure(arguments: list[str]) -> None:
-    """Let ``--config FILE`` of train, and then ``--recipe NAME``, give settings that the command line leaves out."""
-    file, found = value_of("--config", arguments), {}
-    sources: list[Toml | Dict] = []
-    if file is not None:
-        try:
-            found = tomllib.loads(Path(file).read_text())
-            check_flat(file, found)
-        except FileNotFoundError:
-            raise InputError(f"config: no such file: {file}") from None
-        except InputError:
-            raise
-        except (OSError, ValueError) as error:
-            raise InputError(f"config: {file} can't be read as TOML ({error})") from error
-        sources.append(Toml(file, must_exist=True, use_commands_as_keys=False))
-    name = value_of("--recipe", arguments) or found.get("recipe")
-    if name is not None:
-        settings = {key: list(v) if isinstance(v, tuple) else v for key, v in named_settings(str(name)).items()}
-        sources.append(Dict(settings, use_commands_as_keys=False, source=f"recipe {name}"))
-    app["train"].config = tuple(sources)
-
-
-def check_flat(file: str, found: dict[str, Any]) -> None:
-    """Raise `InputError` for what a file of settings would only seem to set: sections, and options turned round."""
-
-    for name, value in found.items():
-        if isinstance(value, dict):
-            raise InputError(f"config: {file} has a section [{name}]; write its settings at the top, as name = value")
-        if name.startswith(("no-", "no_")):
-            raise InputError(f"config: {file}: {name} is no setting; write {name[3:]} = false")
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Entry point: run a command and exit with its code; a mistake is one line and code 2."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
-    shows = "--traceback" in arguments
-    arguments = [argument for argument in arguments if argument != "--traceback"]
-    try:
-        configure(arguments)
-        code = app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
-    except CycloptsError as error:
-        print(f"alasca: {one_line(error)}", file=sys.stderr)
-        code = MISUSED
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = INTERRUPTED
-    except InputError as error:
-        if shows:
-            traceback.print_exception(error)
-        print(f"alasca: {' '.join(str(error).split())}", file=sys.stderr)
-        code = MISUSED
-    sys.exit(code if isinstance(code, int) else ENDED)

@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Annotated, Any
 
 from cyclopts import Group, Parameter
 
 from alasca.cli.arguments import parse_options
+from alasca.errors import InputError
 from alasca.recipe import DATA, FILES, METHOD, RUN, TRAINING, Place, Recipe, types_of
+from alasca.terminal import visible
 
 GROUPS = {name: Group(name, sort_key=k) for k, name in enumerate((DATA, FILES, METHOD, TRAINING, RUN), start=1)}
+
+
+def whole(hint: Any, tokens: Sequence[Any]) -> Any:
+    """Whole numbers from what was typed, ``1e3`` among them; nothing is rounded.
+
+    Raises:
+        InputError: anything else.
+    """
+    found = []
+    for token in tokens:
+        text, option = token.value.strip(), str(token.keyword or token.name or "number").lstrip("-")
+        try:
+            number = Decimal(text.replace("_", ""))
+            if not number.is_finite() or number != number.to_integral_value() or abs(number) > 1 << 62:
+                raise ValueError(text)
+        except (ArithmeticError, ValueError):
+            raise InputError(f"{option}: {visible(text)!r}, expected a whole number") from None
+        found.append(int(number))
+    return tuple(found) if typing.get_origin(hint) is tuple else found[0]
+
+
+WHOLE: Any = {"converter": whole}
+"""Of options that take whole numbers."""
 
 
 def options_of(settings: type) -> type:
@@ -23,6 +51,8 @@ def options_of(settings: type) -> type:
             hint, extra, default = list[str] | None, {"name": "--set"}, None
         elif hint is bool and default is False:
             extra = {"negative": ""}
+        elif hint in (int, int | None, tuple[int, ...]):
+            extra = WHOLE
         parameter = Parameter(group=GROUPS[each.metadata["group"]], help=each.metadata["help"], **extra)
         made.append((each.name, Annotated[hint, parameter], dataclasses.field(default=default)))
     found = dataclasses.make_dataclass(f"{settings.__name__}Options", made, frozen=True)

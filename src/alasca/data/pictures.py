@@ -24,7 +24,7 @@ log = logging.getLogger("alasca")
 Image.init()  # else only the commonest formats are known
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
 """What is decoded, whatever a file is called: nothing that another program would have to be started for."""
-STOPPING = (signal.SIGINT, signal.SIGTERM)
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a run to stop."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
 """What Pillow raises on files that are no whole pictures."""

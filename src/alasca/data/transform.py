@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch import Tensor
 from alasca.data.seeds import fold
 from alasca.data.views import VIEWS, centre_crop, crop_and_flip, cutout, randaugment
 from alasca.errors import InputError
+from alasca.values import conform, shown
 
 STRENGTHS = {"strong": (2, 0.6, 4), "randaugment": (1, 0.1, 2)}
 """RandAugment's operations, their magnitude, and the part of the side that Cutout hides."""
@@ -35,6 +36,24 @@ class Column(NamedTuple):
     def width(self) -> int:
         """How many numbers."""
         return len(self.levels) if self.levels and self.one_hot else 1
+
+
+class Kept(TypedDict):
+    """What a run keeps of a `Transform`."""
+
+    kind: Literal["pictures", "numbers", "texts"]
+    mean: list[float] | None
+    std: list[float] | None
+    shift: Annotated[int, {"least": 0}]
+    flip: bool
+    crop: int | None
+    size: int | None
+    keep_ratio: bool
+    columns: list[list[Any]]
+    words: list[str] | None
+    tokens: int
+    padding: int
+    length: int
 
 
 @dataclass(frozen=True)
@@ -120,12 +139,13 @@ class Transform:
         Raises:
             InputError: parts are missing or of another kind.
         """
-        try:
-            parts = dict(value)
-            for name in ("mean", "std"):
-                parts[name] = None if parts[name] is None else torch.tensor(parts[name])
-            parts["columns"] = tuple(Column(name, tuple(levels), hot) for name, levels, hot in parts["columns"])
-            parts["words"] = None if parts["words"] is None else tuple(parts["words"])
-            return cls(**parts)
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"transform: its parts are not those of this version ({error})") from error
+        conform(value, Kept, "transform")
+        parts = dict(value)
+        for name in ("mean", "std"):
+            parts[name] = None if parts[name] is None else torch.tensor(parts[name])
+        for column in parts["columns"]:
+            if [type(part) for part in column] != [str, list, bool] or not all(type(each) is str for each in column[1]):
+                raise InputError(f"transform: columns: {shown(column)}, expected [name, [levels], true or false]")
+        parts["columns"] = tuple(Column(name, tuple(levels), hot) for name, levels, hot in parts["columns"])
+        parts["words"] = None if parts["words"] is None else tuple(parts["words"])
+        return cls(**parts)

@@ -4,6 +4,7 @@ from alasca.engine.device import borrowed_process as borrowed_process
 from alasca.engine.device import resolve_device as resolve_device
 from alasca.engine.device import seed_generators as seed_generators
 from alasca.engine.loop import Trainer as Trainer
+from alasca.engine.metrics import finite as finite
 from alasca.engine.optimizers import Optimizers as Optimizers
 from alasca.engine.probe import SampleProbe as SampleProbe
 from alasca.engine.probe import accuracy as accuracy

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from dataclasses import replace
 from typing import Any
@@ -9,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alasca import checkpoint
 from alasca.core import Clock, Phase, Stage, unwrapped
 from alasca.data.seeds import fold
 from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
 from alasca.engine.device import seed_generators
-from alasca.engine.metrics import held_accuracies, means, selection_quality, training_accuracies
+from alasca.engine.metrics import finite, held_accuracies, means, selection_quality, training_accuracies
 from alasca.engine.probe import see_the_unseen
 from alasca.engine.progress import Progress
+from alasca.engine.restored import check_place, check_values
 from alasca.engine.schedule import lr_factor
 from alasca.engine.setup import Job
 from alasca.engine.state import Fitted, LoopState, Position, best_networks, load_networks, pack, timed, under, unpack
@@ -25,6 +26,7 @@ from alasca.engine.workbench import Workbench
 from alasca.runs import RunFolder
 from alasca.stores import Trace
 
+log = logging.getLogger("alasca")
 CHECK_EVERY = 16
 """Steps between two looks at a device or at other processes, where each look costs."""
 
@@ -73,7 +75,7 @@ class Trainer:
         where, method = self.state.position, self.job.method
         self.progress.begin(self.job.recipe.title, self.epochs, self._epochs_done(0))
         try:
-            with stop_on_signals() as self.stop:
+            with stop_on_signals(self.progress.stopping) as self.stop:
                 while where.stage < len(self.stages):
                     stage = self.stages[where.stage]
                     self.enter(where.stage, restored)
@@ -82,6 +84,8 @@ class Trainer:
                     restored = None
                     while where.epoch < stage.epochs:
                         self.epoch()
+                    if where.stage + 1 == len(self.stages):
+                        self._save()  # what comes is only to be written down, or gone on from with more epochs
                     self._seed("end")
                     method.end_stage(self.bench.nets, self.bench.probe, self._clock(stage, self.bench.pass_steps()))
                     self.state.position = where = Position(where.stage + 1)
@@ -102,7 +106,10 @@ class Trainer:
             self.job, number, self.trace, before, lambda nets: best_networks(list(nets), self.state.best)
         )
         if restored is not None:
-            self.bench.load(restored[0])
+            check_place(self.state, self.bench.loader)
+            self.bench.load(restored[0], self.state.best)
+            if self.state.position.epoch == self.bench.stage.epochs:
+                self.bench.look(self.state.position.epoch - 1)  # what the stage's end looks at
             self.bench.update.sums = self.state.sums
             if restored[1]["scaler"]:
                 self.bench.update.scaler.load_state_dict(restored[1]["scaler"])
@@ -202,6 +209,7 @@ class Trainer:
         bench.update.sums.clear()
         if self.job.select == "noisy-val" or self.job.method.uses_best:
             state.keep_best(record, bench.nets, self.job.method)
+        record = finite(record)
         state.history.append(record)
         if self.run is not None and world()[0] == 0:
             self.run.append_history(record)
@@ -218,16 +226,21 @@ class Trainer:
         tensors |= self.bench.tensors()
         values["scaler"] = self.bench.update.scaler.state_dict()
         if world()[0] == 0:
-            checkpoint.save(self.run.checkpoints, tensors, values)
+            self.run.write_checkpoint(tensors, values)
         barrier()
 
     def _restore(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Read the newest whole checkpoint; the networks are filled when their stage is entered."""
         if self.run is None:
             raise ValueError("resume needs a run folder")
-        if not checkpoint.numbers(self.run.checkpoints):  # killed before the first one
+        found = self.run.read_checkpoint()
+        if found is None:  # killed before the first one, or they were removed
+            if world()[0] == 0:
+                log.warning("%s holds no checkpoint: the run starts over", self.run.path)
+                self.run.write_history([])
             return None
-        tensors, values = checkpoint.load(self.run.checkpoints)
+        tensors, values = found
+        check_values(tensors, values, len(self.job.split.samples), self.job.method.networks, self.stages)
         self.state = unpack(tensors, values, self.job.device)
         if world()[0] == 0:
             self.run.write_history(self.state.history)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +30,17 @@ def means(sums: dict[str, Tensor]) -> dict[str, float]:
     """Means over the epoch's steps and over all processes."""
     total = {name: float(sum_over_ranks(value.clone())) for name, value in sorted(sums.items())}
     return {name: total[name] / total[f"{name}#"] for name in total if not name.endswith("#")}
+
+
+def finite(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Figures with none in the place of numbers that are none, which no JSON holds.
+
+    >>> finite({"loss": float("nan"), "epoch": 3})
+    {'loss': None, 'epoch': 3}
+    """
+    return {
+        name: value if not isinstance(value, float) or math.isfinite(value) else None for name, value in record.items()
+    }
 
 
 def training_accuracies(trace: Trace, split: Split) -> dict[str, float]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from alasca.core import Method, Trained, unwrapped
 from alasca.distributed import sum_over_ranks, world
+from alasca.engine.state import require_fitting
 from alasca.errors import InputError
 from alasca.recipe import Recipe
 
@@ -111,24 +112,36 @@ class Optimizers:
         """Put their state back.
 
         Raises:
-            InputError: a key belongs to no parameter.
+            InputError: a name, shape or type that is not the parameter's: fused kernels walk memory, and ask nobody.
         """
+        found: dict[str, dict[str, Tensor]] = {}
+        for path, value in tensors.items():
+            name, _, key = path.rpartition("/")
+            found.setdefault(name, {})[key] = value
         owners = {
             id(parameter): optimizer
             for optimizer in self.all
             for group in optimizer.param_groups
             for parameter in group["params"]
         }
-        for path, value in tensors.items():
-            name, _, key = path.rpartition("/")
+        for name, values in found.items():
             if name not in self.named:
-                raise InputError(f"checkpoint: optimiser state {path!r} belongs to no parameter of these networks")
+                raise InputError(f"checkpoint: optimiser state {name!r} belongs to no parameter of these networks")
             parameter = self.named[name]
-            state = owners[id(parameter)].state[parameter]
-            if value.shape == parameter.shape:  # fused kernels walk memory: the layout must be the parameter's
-                state[key] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
-            else:
-                state[key] = value.to(parameter.device)
+            optimizer = owners[id(parameter)]
+            require_fitting(values, state_of(optimizer, parameter), f"optimiser state of {name!r}")
+            state = optimizer.state[parameter]
+            for key, value in values.items():
+                like = parameter if value.dim() else torch.empty((), device=parameter.device)
+                state[key] = torch.empty_like(like, dtype=value.dtype).copy_(value)  # in the parameter's layout
+
+
+def state_of(optimizer: torch.optim.Optimizer, parameter: Tensor) -> dict[str, Tensor]:
+    """Names, shapes and types of what an optimiser keeps of a parameter, on no device."""
+    like = torch.empty_like(parameter, device="meta")
+    if isinstance(optimizer, torch.optim.AdamW):
+        return {"step": torch.empty((), dtype=torch.float32, device="meta"), "exp_avg": like, "exp_avg_sq": like}
+    return {"momentum_buffer": like} if optimizer.param_groups[0]["momentum"] else {}
 
 
 def parameter_names(nets: Sequence[nn.Module], method: Method, own: Sequence[Trained]) -> dict[str, nn.Parameter]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
+
+from alasca.terminal import hush, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
     from rich.progress import TaskID
+
+log = logging.getLogger("alasca")
 
 
 def accuracies(record: dict[str, Any]) -> list[str]:
@@ -71,6 +77,9 @@ class Progress:
     def end(self) -> None:
         """Training is over, one way or another."""
 
+    def stopping(self, number: int) -> None:
+        """A signal came that training will answer after the step it is in."""
+
     @staticmethod
     def for_terminal(announces: bool = True) -> Progress:
         """A bar where stdout is a terminal, lines elsewhere; nothing in processes other than the first.
@@ -80,7 +89,50 @@ class Progress:
         """
         if os.environ.get("RANK", "0") != "0":
             return Progress()
-        return BarProgress(announces) if sys.stdout.isatty() else LineProgress(announces)
+        shown = BarProgress(announces) if sys.stdout.isatty() else LineProgress(announces)
+        return Unheard(shown)
+
+
+class Unheard(Progress):
+    """Another's reports, until they can't be made any more: training goes on without a terminal or a pipe's reader."""
+
+    def __init__(self, shown: Progress) -> None:
+        self.shown = shown
+
+    def announce(self, lines: Sequence[tuple[str, str]]) -> None:
+        """Pass it on."""
+        self._try(lambda: self.shown.announce(lines))
+
+    def begin(self, title: str, epochs: int, done: float) -> None:
+        """Pass it on."""
+        self._try(lambda: self.shown.begin(title, epochs, done))
+
+    def step(self, epochs_done: float) -> None:
+        """Pass it on."""
+        self._try(lambda: self.shown.step(epochs_done))
+
+    def epoch(self, record: dict[str, Any]) -> None:
+        """Pass it on."""
+        self._try(lambda: self.shown.epoch(record))
+
+    def end(self) -> None:
+        """Pass it on."""
+        self._try(self.shown.end)
+
+    def stopping(self, number: int) -> None:
+        """Pass it on."""
+        self._try(lambda: self.shown.stopping(number))
+
+    def _try(self, report: Callable[[], None]) -> None:
+        try:
+            report()
+        except (OSError, ValueError) as error:  # a stream that is closed, or whose other end is
+            if isinstance(error, ValueError) and "closed" not in str(error):
+                raise
+            hush(sys.stdout)
+            shown, self.shown = self.shown, Progress()
+            shown.end()
+            log.warning("nobody reads what is printed any more (%s); training goes on", error)
 
 
 class Speaking(Progress):
@@ -95,8 +147,17 @@ class Speaking(Progress):
             return
         width = max(40, shutil.get_terminal_size((100, 24)).columns)
         for head, text in lines:
-            print(textwrap.fill(f"{head:<9}{text}", width, subsequent_indent=" " * 9, break_on_hyphens=False))
+            print(textwrap.fill(f"{head:<9}{visible(text)}", width, subsequent_indent=" " * 9, break_on_hyphens=False))
         print(flush=True)
+
+    before = ""
+    """Begins what is said in the midst of a line."""
+
+    def stopping(self, number: int) -> None:
+        """Say so at once, past every buffer, since this comes in the midst of anything."""
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        text = "stopping after this step, and nothing is lost; a second one stops at once, at the last checkpoint"
+        os.write(2, f"{self.before}alasca: {name}: {text}\n".encode())
 
 
 class LineProgress(Speaking):
@@ -121,6 +182,7 @@ class BarProgress(Speaking):
     """One line that is redrawn: epoch of epochs, a bar, time left, and the accuracies that there is room for."""
 
     bar: Bar | None = None
+    before = "\n"
     task: TaskID
 
     def begin(self, title: str, epochs: int, done: float) -> None:
@@ -135,7 +197,7 @@ class BarProgress(Speaking):
         self.room -= len(shown)
         self.bar = Progress(
             TextColumn(shown + "{task.fields[at]}"), BarColumn(bar_width=bar), TextColumn("{task.fields[left]}"),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}"), auto_refresh=False,
         )  # fmt: skip
         self.bar.start()
         self.task = self.bar.add_task("", total=epochs, completed=int(done), at=self._at(done), left="", now="")
@@ -146,21 +208,22 @@ class BarProgress(Speaking):
         if self.bar is not None and now - self.last > 0.1:
             self.last = now
             left = (now - self.start) / max(1e-9, epochs_done - self.done) * (self.epochs - epochs_done)
-            self.bar.update(self.task, completed=epochs_done, at=self._at(epochs_done), left=f"{clock_text(left)} left")
+            self.bar.update(self.task, completed=epochs_done, at=self._at(epochs_done), left=f"{clock_text(left)} left",
+                            refresh=True)  # fmt: skip
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Show the epoch's accuracies."""
         if self.bar is not None:
             done = record["epoch"] + 1
             words = f" {fitted(accuracies(record), self.room)}"
-            self.bar.update(self.task, completed=done, at=self._at(done - 1), now=words)
+            self.bar.update(self.task, completed=done, at=self._at(done - 1), now=words, refresh=True)
 
     def end(self) -> None:
         """Leave the line as it is."""
         if self.bar is not None:
             self.bar.update(self.task, left=f"took {clock_text(time.monotonic() - self.start)}")
-            self.bar.stop()
-            self.bar = None
+            bar, self.bar = self.bar, None
+            bar.stop()
 
     def _at(self, done: float) -> str:
         return f"epoch {min(int(done) + 1, self.epochs)}/{self.epochs}"

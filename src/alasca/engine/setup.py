@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from alasca.distributed import share, world
 from alasca.engine.device import resolve_device, seed_generators
 from alasca.errors import InputError
 from alasca.recipe import Place, Recipe
+from alasca.stores import Trace
 from alasca.surgery import OutputNet
 
 
@@ -111,6 +112,25 @@ class Job:
         except ValueError as error:
             raise InputError(f"method: {' '.join(str(error).split())}") from error
         return nets
+
+    def checkpoint_bytes(self, nets: Sequence[nn.Module]) -> int:
+        """What a checkpoint takes, about: networks, optimiser, the best networks, the method's tables, the trace."""
+        states = [net.state_dict() for net in nets]
+        networks = sum(size_of(state.values()) for state in states)
+        moments = (2 if self.recipe.optimizer == "adamw" else bool(self.recipe.momentum)) + (
+            self.select == "noisy-val" or self.method.uses_best
+        )
+        tables = size_of(self.method.state_dict().values()) + size_of(Trace(len(self.split.samples)).buffers())
+        return networks * (1 + moments) + tables
+
+
+def size_of(tensors: Iterable[Tensor]) -> int:
+    """Bytes that tensors take.
+
+    >>> size_of([torch.zeros(2, 3), torch.zeros(4, dtype=torch.int8)])
+    28
+    """
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
 
 def two_samples(samples: Samples) -> Tensor:

@@ -101,12 +101,23 @@ def load_module(module: nn.Module, tensors: Mapping[str, Tensor], name: str) -> 
     """Put a module's state back, in place and every key used.
 
     Raises:
-        InputError: keys or shapes differ.
+        InputError: names, shapes or types differ.
     """
-    try:
-        module.load_state_dict(dict(tensors), strict=True)
-    except RuntimeError as error:
-        raise InputError(f"checkpoint: {name} does not fit these settings ({' '.join(str(error).split())})") from error
+    require_fitting(tensors, module.state_dict(), name)
+    module.load_state_dict(dict(tensors), strict=True)
+
+
+def require_fitting(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    """Raise `InputError` unless tensors have the names, shapes and types of those whose place they will take."""
+    if odd := sorted(found.keys() ^ expected.keys()):
+        lacks = "lacks" if odd[0] in expected else "should not have"
+        raise InputError(f"checkpoint: {what} does not fit these settings: it {lacks} {odd[0]!r}")
+    for name, value in found.items():
+        if value.shape != expected[name].shape or value.dtype != expected[name].dtype:
+            raise InputError(
+                f"checkpoint: {what} does not fit these settings: {name!r} is {value.dtype} {list(value.shape)}, "
+                f"expected {expected[name].dtype} {list(expected[name].shape)}"
+            )
 
 
 def pack(state: LoopState, sums: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -135,8 +146,8 @@ def pack(state: LoopState, sums: Mapping[str, Tensor]) -> tuple[dict[str, Tensor
     return tensors, values
 
 
-def unpack(tensors: dict[str, Tensor], values: dict[str, Any], device: torch.device) -> LoopState:
-    """The inverse of `pack`."""
+def unpack(tensors: Mapping[str, Tensor], values: Mapping[str, Any], device: torch.device) -> LoopState:
+    """The inverse of `pack`, of what `restored.check_values` has looked through."""
     phases = None
     if values["plan"] is not None:
         phases = [

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 import torch
 from torch import Tensor, nn
 
+from alasca.data.pictures import STOPPING
 from alasca.distributed import any_rank
 
 
@@ -27,7 +28,7 @@ class Diverged(Exception):
 
 
 class StopRequest:
-    """Set by the first SIGINT or SIGTERM; the second acts as usual."""
+    """Set by the first signal that asks to stop; the second acts as usual."""
 
     def __init__(self) -> None:
         self.number = 0
@@ -62,24 +63,30 @@ class FiniteWatch:
 
 
 @contextlib.contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a request that the loop answers after the step it is in."""
+def stop_on_signals(tell: Callable[[int], None] = lambda number: None) -> Iterator[StopRequest]:
+    """Turn SIGINT, SIGTERM and SIGHUP into a request that the loop answers after the step it is in.
+
+    A signal that is ignored stays so: under nohup a run outlives its terminal.
+
+    Args:
+        tell: called with the signal's number when it comes; a second one acts as usual.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
+    before = {number: handler for number in STOPPING if (handler := signal.getsignal(number)) != signal.SIG_IGN}
 
     def ask(number: int, frame: FrameType | None) -> None:
         request.number = number
         restore()
+        tell(number)
 
     def restore() -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
 
-    for number in numbers:
+    for number in before:
         signal.signal(number, ask)
     try:
         yield request

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from alasca.core import Batch, Clock, Phase, Stage, Stream
+from alasca.core import Batch, Clock, Phase, Stage, Stream, own_tensors, unwrapped
 from alasca.data.loader import Loader
 from alasca.data.seeds import fold
 from alasca.distributed import world
 from alasca.engine.device import seed_generators
 from alasca.engine.probe import SampleProbe, parts
 from alasca.engine.setup import Job
-from alasca.engine.state import load_module, load_networks, network_tensors, prefixed, under
+from alasca.engine.state import load_module, load_networks, network_tensors, prefixed, require_fitting, under
 from alasca.engine.update import Update
 from alasca.stores import Trace
 from alasca.surgery import set_arithmetic
@@ -96,7 +97,10 @@ class Workbench:
         job.method.begin(made, replace(problem, example=problem.example.to(self.device)))
         if world()[1] > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            made = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
+            parallel = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
+            for net in parallel:
+                settle(net, problem.example.to(self.device))
+            return [*parallel]
         return made
 
     def tensors(self) -> dict[str, Tensor]:
@@ -108,9 +112,29 @@ class Workbench:
             | prefixed("optimizer", self.update.optimizers.tensors())
         )
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Put everything back."""
+    def load(self, tensors: dict[str, Tensor], best: Mapping[str, Tensor]) -> None:
+        """Put everything back, once it is known to fit; `best` are the networks of the best epoch, if any."""
+        if best:
+            expected = network_tensors(self.nets) | prefixed("method", own_tensors(self.job.method))
+            require_fitting(best, expected, "the best epoch")
         load_networks(self.nets, under("net", tensors))
         load_module(self.job.method, under("method", tensors), "the method")
         load_module(self.trace, under("trace", tensors), "the trace")
         self.update.optimizers.load(under("optimizer", tensors))
+
+
+def settle(net: DistributedDataParallel, example: Tensor) -> None:
+    """One backward pass that trains nothing.
+
+    DDP cuts gradients into buckets anew after its first one, by the order in which they came, and sums over three or
+    more processes round by how they are cut. With this pass they are cut alike from the first step of a run, new or
+    resumed.
+    """
+    inner = unwrapped(net)
+    kept = {name: value.clone() for name, value in inner.named_buffers()}
+    output = net(example)
+    torch.autograd.backward(torch.stack([part.sum() for part in (output.logits, *output.aux)]).sum())
+    with torch.no_grad():
+        for name, value in inner.named_buffers():
+            value.copy_(kept[name])
+    net.zero_grad(set_to_none=True)

@@ -134,6 +134,30 @@ def keep_network(name: str, folder: Path) -> None:
         keep_hf(rest, folder)
 
 
+def is_own(name: str) -> bool:
+    """Whether a name is that of a callable of somebody's own, which is code that runs."""
+    library, colon, _ = name.partition(":")
+    return bool(colon) and library not in LIBRARIES
+
+
+def require_named(name: str, again: str | None, where: str, mend: str) -> None:
+    """Raise `InputError` where a file names a network of somebody's own and the person who reads it does not.
+
+    Args:
+        name: the network in the file.
+        again: the one that the person names, if any.
+        where: the file.
+        mend: what to type, with ``{!r}`` or ``{}`` in the place of the network.
+    """
+    if again is None and is_own(name):
+        raise InputError(
+            f"network: {where} names {name}, which is code that would run; if you trust it, name it again: "
+            f"{mend.format(name)}"
+        )
+    if again is not None and again != name:
+        raise InputError(f"network: {again!r}, but {where} names {name!r}")
+
+
 def not_imported(name: str, error: Exception) -> InputError:
     """What to say of a user's network that can't be imported."""
     why = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -1,6 +1,7 @@
 """A run is a folder: what it keeps, what it knows of every sample, the model it ends with."""
 
-from alasca.runs.folder import FORMAT as FORMAT
+from alasca.runs.claim import Claim as Claim
+from alasca.runs.claim import claimed as claimed
 from alasca.runs.folder import Json as Json
 from alasca.runs.folder import RunFolder as RunFolder
 from alasca.runs.model import Model as Model
@@ -9,4 +10,6 @@ from alasca.runs.model import load as load
 from alasca.runs.model import model_tensors as model_tensors
 from alasca.runs.model import own_tokenizer as own_tokenizer
 from alasca.runs.model import tokens_of as tokens_of
+from alasca.runs.reading import FORMAT as FORMAT
+from alasca.runs.reading import check_history as check_history
 from alasca.runs.records import Records as Records

@@ -1,67 +1,95 @@
 """A run is a folder.
 
 ``run.json`` (recipe, place, versions, digests), ``metrics.jsonl`` (a line an epoch), ``checkpoint/`` (the last two),
-``labels.safetensors`` (given labels, transition counts), and at the end ``model.safetensors`` and ``model.json``,
-``network/`` (configuration and tokenizer of one of transformers), ``samples.csv``, ``pictures.safetensors`` or
-``excerpts.json`` (the most suspicious ones) and ``done.json``.
+``claim/`` (who may write), ``labels.safetensors`` (given labels, transition counts), and at the end
+``model.safetensors`` and ``model.json``, ``network/`` (configuration and tokenizer of one of transformers),
+``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and ``done.json``, which holds
+the digests of all of them. JSON objects carry a digest of themselves; what was changed by hand is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import io
 import json
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
-from alasca.checkpoint import read_json, read_tensors, write_bytes, write_json, write_tensors
+from alasca import checkpoint
 from alasca.errors import InputError
+from alasca.files import (
+    digest,
+    open_regular,
+    parse_json,
+    read_bytes,
+    read_json,
+    read_tensors,
+    reason,
+    write_bytes,
+    write_json,
+    write_sealed,
+    write_tensors,
+)  # fmt: skip
 from alasca.recipe import Recipe
+from alasca.runs.beginning import begin_anew, refuse_used
+from alasca.runs.claim import Claim, claimed
+from alasca.runs.reading import check_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
+from alasca.runs.schemas import Described, Done, Figure, Settings
+from alasca.values import conform
 
 Json = dict[str, Any]
-FORMAT = 1
-"""What all files of a folder follow; run.json, model.json and done.json say it."""
-BEGINNINGS = {"labels.safetensors", ".labels.safetensors.tmp", "metrics.jsonl", ".metrics.jsonl.tmp", ".run.json.tmp"}
-"""What a folder holds before it is a run."""
+
+
+class Mark(NamedTuple):
+    """What ties a checkpoint to its run: the run's id, its recipe's digest, and those that it had before changes."""
+
+    run: str = ""
+    recipe: str = ""
+    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where one run keeps its files."""
+    """Where one run keeps its files.
+
+    Attributes:
+        path: of the folder.
+        claim: asked before anything is written; None: nobody else writes there.
+    """
 
     path: Path
+    claim: Claim | None = None
 
     @classmethod
-    def create(cls, path: Path) -> RunFolder:
-        """A new run folder; one that a kill left before it was a run begins anew.
+    @contextlib.contextmanager
+    def create(cls, path: Path) -> Iterator[RunFolder]:
+        """A new run folder, held for as long as the context; one that a kill left before it was a run begins anew.
 
         Raises:
-            InputError: something is there already; a run is never overwritten.
+            InputError: something is there already, or another process works there; a run is never overwritten.
         """
-        if path.is_dir() and begun(path):
-            for entry in path.iterdir():
-                entry.unlink()
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = "it is not empty"
-            if (path / "done.json").exists():
-                hint = f"a finished run; look at it with: alasca report {path}"
-            elif (path / "run.json").exists():
-                hint = f"continue it with: alasca resume {path}"
-            raise InputError(f"out: {path} exists already ({hint}); choose another folder")
+        refuse_used(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"out: {path} can't be made ({error.strerror})") from error
-        return cls(path)
+            raise InputError(f"out: {path} can't be made ({reason(error)})") from error
+        with claimed(path) as claim:
+            begin_anew(path)
+            yield cls(path, claim)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """An existing run folder.
+        """An existing run folder, to read.
 
         Raises:
             InputError: there is none.
@@ -69,6 +97,18 @@ class RunFolder:
         if not (path / "run.json").is_file():
             raise InputError(f"run: {path} is no run folder (it has no run.json)")
         return cls(path)
+
+    @classmethod
+    @contextlib.contextmanager
+    def held(cls, path: Path) -> Iterator[RunFolder]:
+        """An existing run folder, to go on with, held for as long as the context.
+
+        Raises:
+            InputError: there is none, or another process works there.
+        """
+        cls.open(path)
+        with claimed(path) as claim:
+            yield cls(path, claim)
 
     @property
     def checkpoints(self) -> Path:
@@ -85,77 +125,135 @@ class RunFolder:
         """Whether the run has ended."""
         return (self.path / "done.json").is_file()
 
+    def publishing(self) -> None:
+        """Make sure that this process may write: see `Claim.require`."""
+        if self.claim is not None:
+            self.claim.require()
+
     def write_settings(self, value: Json) -> None:
-        """Write run.json."""
-        write_json(self.path / "run.json", value)
+        """Write run.json; the first time it gets the run's id."""
+        self.publishing()
+        self.__dict__.pop("mark", None)
+        write_sealed(self.path / "run.json", {"run": uuid.uuid4().hex, **value})
 
-    def settings(self) -> Json:
+    def settings(self) -> Settings:
         """run.json."""
-        return of_this_format(self.path / "run.json")
+        return cast(Settings, sealed(self.path / "run.json", Settings))
 
-    def write_labels(self, labels: Tensor, transitions: Tensor | None = None) -> None:
-        """Keep the given labels and, where the truth is known, how many of true class i are labelled j ``[K, K]``."""
-        known = {} if transitions is None else {"transitions": transitions}
-        write_tensors(self.path / "labels.safetensors", {"given": labels, **known})
+    @functools.cached_property
+    def mark(self) -> Mark:
+        """What ties checkpoints to this run; empty where the folder is no run but only holds some."""
+        if not (self.path / "run.json").is_file():
+            return Mark()
+        found = self.settings()
+        return Mark(found["run"], found["recipe_sha256"], tuple(each["recipe_sha256"] for each in found["changes"]))
 
     def recipe(self) -> Recipe:
         """The recipe that the run follows, nothing in it left open."""
-        found = self.settings().get("recipe")
-        if not isinstance(found, dict):
-            raise InputError(f"{self.path / 'run.json'} has no recipe; it was not written by this version")
-        return Recipe.from_json(found)
+        return Recipe.from_json(self.settings()["recipe"])
+
+    def write_checkpoint(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
+        """Add a checkpoint of this run and keep the last two."""
+        self.publishing()
+        mark = self.mark
+        checkpoint.save(self.checkpoints, tensors, {**values, "run": mark.run, "recipe": mark.recipe})
+
+    def read_checkpoint(self) -> tuple[dict[str, Tensor], Json] | None:
+        """The newest whole checkpoint; None where there is none at all.
+
+        Raises:
+            InputError: all are damaged, or it belongs to another run or to other settings.
+        """
+        if not checkpoint.numbers(self.checkpoints):
+            return None
+        tensors, values = checkpoint.load(self.checkpoints)
+        mark = self.mark
+        if values.pop("run", None) != mark.run:
+            raise InputError(f"{self.checkpoints}: its checkpoints are another run's; put this run's own back")
+        if values.pop("recipe", None) not in (mark.recipe, *mark.earlier):
+            raise InputError(f"{self.checkpoints}: its checkpoints follow another recipe than {self.path / 'run.json'}")
+        return tensors, values
+
+    def write_labels(self, labels: Tensor, transitions: Tensor | None = None) -> None:
+        """Keep the given labels and, where the truth is known, how many of true class i are labelled j ``[K, K]``."""
+        self.publishing()
+        known = {} if transitions is None else {"transitions": transitions}
+        write_tensors(self.path / "labels.safetensors", {"given": labels, **known})
+
+    def labels(self) -> Tensor:
+        """The given labels that the run trains on."""
+        path = self.path / "labels.safetensors"
+        return tensor_of(path, read_tensors(self._own(path)), "given", torch.int64, 1)
 
     def write_excerpts(self, texts: dict[int, str]) -> None:
         """Keep the beginnings of some texts, by row of samples.csv."""
+        self.publishing()
         write_json(self.path / "excerpts.json", {str(row): text for row, text in texts.items()})
 
     def excerpts(self) -> dict[int, str]:
         """Beginnings of texts by row of samples.csv; empty where the run kept none."""
         path = self.path / "excerpts.json"
-        return {int(row): str(text) for row, text in expect_dict(path).items()} if path.is_file() else {}
-
-    def labels(self) -> Tensor:
-        """The given labels that the run trains on."""
-        return read_tensors(self.path / "labels.safetensors")["given"]
+        if not path.is_file():
+            return {}
+        found = read_json(self._own(path))
+        conform(found, dict[str, str], str(path))
+        if odd := [row for row in found if not row.isdecimal()]:
+            raise InputError(f"{path}: {odd[0]!r} is no row of samples.csv")
+        return {int(row): text for row, text in found.items()}
 
     def write_history(self, history: list[Json]) -> None:
         """Write metrics.jsonl anew: a line an epoch."""
-        lines = "".join(json.dumps(record) + "\n" for record in history)
-        write_bytes(self.path / "metrics.jsonl", lines.encode())
+        self.publishing()
+        write_bytes(self.path / "metrics.jsonl", b"".join(map(line_of, history)))
 
     def append_history(self, record: Json) -> None:
         """Add an epoch to metrics.jsonl."""
-        with open(self.path / "metrics.jsonl", "a") as file:
-            file.write(json.dumps(record) + "\n")
+        self.publishing()
+        with open(self.path / "metrics.jsonl", "ab") as file:
+            file.write(line_of(record))
 
     def history(self) -> list[Json]:
         """metrics.jsonl, epoch by epoch."""
         path = self.path / "metrics.jsonl"
+        found: list[Json] = []
         try:
-            records = [json.loads(line) for line in path.read_text().splitlines()]
+            lines = read_bytes(self._own(path)).decode().splitlines()
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} can't be read as lines of JSON ({error})") from error
-        if not all(isinstance(record, dict) for record in records):
-            raise InputError(f"{path}: expected a JSON object on each line")
-        return records
+            raise InputError(f"{path} can't be read ({reason(error)})") from error
+        for number, line in enumerate(lines, 1):
+            try:
+                found.append(parse_json(line))
+            except ValueError as error:
+                raise InputError(f"{path} line {number} is no JSON ({reason(error)})") from error
+        check_history(found, str(path), "line")
+        return found
 
     def write_model(self, tensors: dict[str, Tensor], described: Json) -> None:
         """Keep the trained networks with their sub-classifiers, and all that it takes to predict with them."""
+        self.publishing()
         write_tensors(self.path / "model.safetensors", tensors)
-        write_json(self.path / "model.json", described)
+        whole = {**described, "run": self.mark.run, "tensors": digest(self.path / "model.safetensors")}
+        write_sealed(self.path / "model.json", whole)
 
-    def model(self) -> tuple[dict[str, Tensor], Json]:
+    def model(self) -> tuple[dict[str, Tensor], Described]:
         """The trained networks and how they predict.
 
         Raises:
             InputError: the run has none yet.
         """
-        if not (self.path / "model.json").is_file():
+        path = self.path / "model.json"
+        if not path.is_file():
             raise InputError(f"run: {self.path} has no model yet; continue it with: alasca resume {self.path}")
-        return read_tensors(self.path / "model.safetensors"), of_this_format(self.path / "model.json")
+        described = cast(Described, sealed(path, Described))
+        tensors = self.path / "model.safetensors"
+        if described["run"] != self.settings()["run"]:
+            raise InputError(f"{path} is another run's; put this run's own back")
+        require_digest(tensors, described["tensors"], "model.json")
+        return read_tensors(tensors), described
 
     def write_pictures(self, pictures: Tensor, rows: Tensor) -> None:
         """Keep the pictures ``[M, C, H, W]`` of some rows of samples.csv."""
+        self.publishing()
         write_tensors(self.path / "pictures.safetensors", {"pictures": pictures, "rows": rows})
 
     def pictures(self) -> dict[int, np.ndarray]:
@@ -163,12 +261,19 @@ class RunFolder:
         path = self.path / "pictures.safetensors"
         if not path.is_file():
             return {}
-        kept = read_tensors(path)
-        return {int(row): picture.numpy() for row, picture in zip(kept["rows"], kept["pictures"], strict=True)}
+        kept = read_tensors(self._own(path))
+        rows = tensor_of(path, kept, "rows", torch.int64, 1)
+        pictures = tensor_of(path, kept, "pictures", torch.uint8, 4)
+        if len(rows) != len(pictures):
+            raise InputError(f"{path}: {len(pictures)} pictures for {len(rows)} rows")
+        return {int(row): picture.numpy() for row, picture in zip(rows, pictures, strict=True)}
 
     def write_done(self, value: Json) -> None:
-        """Write done.json, the mark of a finished run."""
-        write_json(self.path / "done.json", value)
+        """Write done.json, the mark of a finished run, with the digests of all that it ends with."""
+        self.publishing()
+        kept = [entry for entry in self.path.iterdir() if entry.is_file() and entry.name in ENDINGS]
+        files = {entry.name: digest(entry) for entry in sorted(kept)}
+        write_sealed(self.path / "done.json", {**value, "run": self.mark.run, "files": files})
 
     def done(self) -> Json:
         """done.json.
@@ -176,12 +281,22 @@ class RunFolder:
         Raises:
             InputError: the run has not ended.
         """
+        path = self.path / "done.json"
         if not self.finished:
             raise InputError(f"run: {self.path} has not ended; continue it with: alasca resume {self.path}")
-        return of_this_format(self.path / "done.json")
+        found = sealed(path, Done, Figure)
+        if found["run"] != self.settings()["run"]:
+            raise InputError(f"{path} is another run's; put this run's own back")
+        return found
+
+    def reopen(self) -> None:
+        """Make a finished run one that goes on."""
+        self.publishing()
+        (self.path / "done.json").unlink(missing_ok=True)
 
     def write_records(self, records: Records) -> None:
         """Write samples.csv, one row a training sample."""
+        self.publishing()
         text = io.StringIO()
         table = records.table()
         short = dict.fromkeys(
@@ -194,38 +309,30 @@ class RunFolder:
         """samples.csv as arrays."""
         path = self.path / "samples.csv"
         try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
+            with open_regular(self._own(path)) as file:
+                table = pd.read_csv(file, dtype=str, keep_default_na=False)
         except (OSError, ValueError) as error:
-            raise InputError(f"{path} can't be read as CSV ({error})") from error
-        classes = tuple(self.settings()["classes"])
+            raise InputError(f"{path} can't be read as CSV ({reason(error)})") from error
         try:
-            return Records.from_table(table, classes)
-        except (KeyError, ValueError) as error:
+            return Records.from_table(table, tuple(self.settings()["classes"]))
+        except ValueError as error:
             raise InputError(f"{path}: {error}") from error
 
-
-def begun(path: Path) -> bool:
-    """Whether a folder holds only what a kill leaves before the first epoch; a file of somebody else's is kept."""
-    found = {entry.name: entry for entry in path.iterdir()}
-    history = found.get("metrics.jsonl")
-    return found.keys() <= BEGINNINGS and (history is None or history.stat().st_size == 0)
-
-
-def of_this_format(path: Path) -> Json:
-    """A JSON object that this version's rules wrote.
-
-    Raises:
-        InputError: another's, or no JSON object.
-    """
-    value = expect_dict(path)
-    if value.get("format") != FORMAT:
-        raise InputError(f"{path}: format {value.get('format')}, expected {FORMAT}; it is another version's run")
-    return value
+    def _own(self, path: Path) -> Path:
+        """The path of a file; of a finished run only what that run wrote."""
+        if self.finished:
+            files = self.done()["files"]
+            if path.name not in files:
+                raise InputError(f"{path} is no file of this run (done.json does not name it)")
+            require_digest(path, files[path.name], "done.json")
+        return path
 
 
-def expect_dict(path: Path) -> Json:
-    """A JSON object from a file."""
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    return value
+ENDINGS = {"labels.safetensors", "metrics.jsonl", "model.safetensors", "model.json", "samples.csv",
+           "pictures.safetensors", "excerpts.json"}  # fmt: skip
+"""Files whose digests a finished run keeps."""
+
+
+def line_of(record: Json) -> bytes:
+    """A line of metrics.jsonl."""
+    return (json.dumps(record, allow_nan=False) + "\n").encode()

@@ -17,9 +17,10 @@ from alasca.data.raw import read_raw
 from alasca.data.split import Tokenizer
 from alasca.errors import InputError
 from alasca.methods import method_of
-from alasca.networks import Tokens, create_network, text_tokenizer
+from alasca.networks import Tokens, create_network, require_named, text_tokenizer
 from alasca.recipe import Recipe
-from alasca.runs.folder import FORMAT, Json, RunFolder
+from alasca.runs.folder import Json, RunFolder
+from alasca.runs.reading import FORMAT
 from alasca.surgery import OutputNet, set_arithmetic
 
 BATCH = 512
@@ -107,20 +108,22 @@ class Model:
         return [self.classes[k] for k in self.predict(inputs, prediction).argmax(1).tolist()]
 
 
-def load(folder: str | Path) -> Model:
+def load(folder: str | Path, network: str | None = None) -> Model:
     """The model of a finished run's folder, on the CPU.
 
+    Args:
+        folder: of the run.
+        network: the run's, where that is ``module:callable``: a folder that is read imports nothing of its own accord.
+
     Raises:
-        InputError: no finished run there, or files that do not fit together.
+        InputError: no finished run there, files that do not fit together, or a network that is not named again.
     """
     run = RunFolder.open(Path(folder))
     tensors, described = run.model()
-    try:
-        recipe, transform = Recipe.from_json(described["recipe"]), Transform.from_json(described["transform"])
-        classes, shape, last = tuple(described["classes"]), tuple(described["shape"]), described["channels_last"]
-        raw_shape = tuple(described["raw_shape"])
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{run.path / 'model.json'}: lacks {error}") from error
+    recipe, transform = Recipe.from_json(described["recipe"]), Transform.from_json(described["transform"])
+    require_named(recipe.network, network, str(run.path / "model.json"), "load(folder, network={!r})")
+    classes, shape, last = tuple(described["classes"]), tuple(described["shape"]), described["channels_last"]
+    raw_shape = tuple(described["raw_shape"])
     if run.network.is_dir():
         recipe = replace(recipe, network=f"hf:{run.network}")
     tokenizer = None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from alasca.values import shown
 
 
 @dataclass(frozen=True)
@@ -74,26 +76,38 @@ class Records:
         """The inverse of `table`, from columns of text.
 
         Raises:
-            KeyError: a column is missing, or a label is no class.
-            ValueError: a number is none.
+            ValueError: a column is missing, or a cell is not what its column holds, with its line.
         """
         position = {name: k for k, name in enumerate(classes)}
 
+        def cells(column: str, read: Callable[[str], Any], expected: str) -> np.ndarray:
+            if column not in table:
+                raise ValueError(f"it has no column {column!r}")
+            found = []
+            for row, cell in enumerate(table[column]):
+                try:
+                    found.append(read(cell))
+                except (KeyError, ValueError, OverflowError):
+                    raise ValueError(f"row {row}: {column} is {shown(cell)}, expected {expected}") from None
+            return np.array(found)
+
         def labels(column: str) -> np.ndarray:
-            return np.array([position[name] for name in table[column]], dtype=np.int64)
+            return cells(column, position.__getitem__, "one of the classes").astype(np.int64)
 
         def floats(column: str) -> np.ndarray:
-            return np.asarray(pd.to_numeric(table[column]), dtype=np.float64)  # an empty cell is no number: NaN
+            return cells(column, lambda cell: float(cell or "nan"), "a number or nothing").astype(np.float64)
+
+        def flags(column: str) -> np.ndarray:
+            return cells(column, {"True": True, "False": False}.__getitem__, "True or False").astype(bool)
 
         own = {
             "is_label_issue", "label_quality", "given_label", "predicted_label", "id", "suggested_label", "mean_margin",
             "differing_share", "visits", "held_out", "true_label",
         }  # fmt: skip
         return cls(
-            tuple(table["id"]), classes, labels("given_label"), labels("predicted_label"), labels("suggested_label"),
-            (table["is_label_issue"] == "True").to_numpy(), floats("label_quality"), floats("mean_margin"),
-            floats("differing_share"), np.asarray(table["visits"], dtype=np.int64),
-            (table["held_out"] == "True").to_numpy(),
+            tuple(cells("id", str, "a text").tolist()), classes, labels("given_label"), labels("predicted_label"),
+            labels("suggested_label"), flags("is_label_issue"), floats("label_quality"), floats("mean_margin"),
+            floats("differing_share"), cells("visits", np.int64, "a whole number").astype(np.int64), flags("held_out"),
             {str(name): floats(name) for name in table.columns if name not in own},
             labels("true_label") if "true_label" in table else None,
         )  # fmt: skip

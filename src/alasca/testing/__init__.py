@@ -15,6 +15,7 @@ from alasca.testing.laws import require_same as require_same
 from alasca.testing.laws import stores as stores
 from alasca.testing.planted import LawNet as LawNet
 from alasca.testing.planted import job as job
+from alasca.testing.planted import kept_in as kept_in
 from alasca.testing.planted import planted as planted
 from alasca.testing.planted import settings as settings
 from alasca.testing.planted import trained as trained

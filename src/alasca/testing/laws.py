@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from alasca.core import Batch, Clock, Method, Phase, backbone
 from alasca.engine import Stopped, Trainer, Workbench, accuracy
 from alasca.methods import WRAPPER, load, wrap
-from alasca.runs import RunFolder
 from alasca.stores import SampleStore
-from alasca.testing.planted import HELD, SAMPLES, job, planted, settings, trained, trainer
+from alasca.testing.planted import HELD, SAMPLES, job, kept_in, planted, settings, trained, trainer
 
 Make = Callable[[], Method]
 
@@ -93,7 +92,7 @@ def law_3_resumes_exactly(make: Make) -> None:
     whole = everything(trained(make(), data, training))
     with tempfile.TemporaryDirectory() as temporary:
         for step in range(1, 200):
-            run = RunFolder.create(Path(temporary) / str(step))
+            run = kept_in(Path(temporary) / str(step))
             first = trainer(make(), data, training, run=run, stop_after=step)
             try:
                 first.fit(resume=False)

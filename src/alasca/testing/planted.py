@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +14,15 @@ from alasca.core import Method
 from alasca.data import Samples, Split, Transform
 from alasca.engine import Job, Trainer
 from alasca.recipe import Place, Recipe
+from alasca.runs import RunFolder
 
 CLASSES, SAMPLES, HELD, BATCH = 4, 64, 16, 16
+
+
+def kept_in(path: Path) -> RunFolder:
+    """A folder for checkpoints and metrics, which belongs to no run."""
+    path.mkdir(parents=True, exist_ok=True)
+    return RunFolder(path)
 
 
 class LawNet(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from alasca.audit.issues import ranking_auroc
 from alasca.audit.quality import assess
 from alasca.data import Split
-from alasca.engine import Fitted, predictions
+from alasca.engine import Fitted, finite, predictions
 from alasca.networks import keep_network
 from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensors
 from alasca.training.prepare import Prepared
@@ -49,7 +49,7 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
     elif split.samples.transform.kind == "pictures":
         rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
         run.write_pictures(split.samples.inputs[rows].cpu(), rows)
-    run.write_done(figures(fitted, split, records))
+    run.write_done(finite(figures(fitted, split, records)))
 
 
 def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:

@@ -42,6 +42,7 @@ class Prepared:
         notes: a line each for what a person should know.
         places: names of the modules that sub-classifiers are attached to.
         parameters: of all networks, sub-classifiers included.
+        checkpoint_bytes: of one checkpoint, about.
     """
 
     recipe: Recipe
@@ -51,6 +52,7 @@ class Prepared:
     notes: tuple[str, ...]
     places: tuple[str, ...]
     parameters: int
+    checkpoint_bytes: int
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -125,7 +127,9 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
     def make_network() -> nn.Module:
         return create_network(recipe.network, shape, split.num_classes, tokens, recipe.pretrained)
 
-    rehearsed = Job(method_of(recipe), make_network, split, recipe, place).rehearse()
+    rehearsal = Job(method_of(recipe), make_network, split, recipe, place)
+    rehearsed = rehearsal.rehearse()
+    size = rehearsal.checkpoint_bytes(rehearsed)
     first = unwrapped(rehearsed[0])
     places = tuple(first.places) if isinstance(first, OutputNet) else ()
     if recipe.alasca and places:
@@ -133,7 +137,7 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
         recipe = replace(recipe, options={**recipe.options, **chosen})
     parameters = sum(parameter.numel() for net in rehearsed for parameter in net.parameters())
     job = Job(method_of(recipe), make_network, split, recipe, place)
-    return Prepared(recipe, task, split, job, notes, places, parameters)
+    return Prepared(recipe, task, split, job, notes, places, parameters, size)
 
 
 def shape_of(split: Split) -> tuple[int, ...]:

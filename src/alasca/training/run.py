@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from alasca import checkpoint
 from alasca.data import Task
 from alasca.distributed import barrier, first_alone, world
 from alasca.engine import Progress, Trainer, borrowed_process
 from alasca.errors import InputError
+from alasca.methods import method_of
+from alasca.networks import require_named
 from alasca.recipe import Place, Recipe
-from alasca.runs import RunFolder
+from alasca.runs import Json, RunFolder
+from alasca.runs.schemas import Settings
 from alasca.training.announce import announce
 from alasca.training.finish import finish
 from alasca.training.prepare import Prepared, describe, prepare, transitions
@@ -47,63 +55,117 @@ def train(
     >>> len(run.records().ids)
     40
     """
-    with borrowed_process(place):
+    with borrowed_process(place), contextlib.ExitStack() as held:
         if folder is None and world()[1] > 1:
             raise InputError("folder: none is given; several processes need one that they share")
         prepared = prepare(recipe, task, place)
-        described = describe(prepared) | {"from_program": task is not None}
+        described = describe(prepared) | {"from_program": task is not None, "changes": []}
         path = Path(tempfile.mkdtemp(prefix="alasca-") if folder is None else folder)
         with first_alone() as first:
             if first:
-                run = RunFolder.create(path)
+                require_space(prepared, path)
+                run = held.enter_context(RunFolder.create(path))
                 run.write_labels(prepared.split.samples.labels, transitions(prepared))
                 run.write_history([])
                 run.write_settings(described)  # last: it makes the folder a run
+        if not first:
+            run = RunFolder.open(path)
         if progress is not None:
             progress.announce(announce(prepared, path))
-        return complete(prepared, RunFolder.open(path), False, progress)
+        return complete(prepared, run, False, progress)
 
 
 def resume(
-    folder: str | Path, task: Task | None = None, inexact: bool = False, progress: Progress | None = None
-) -> RunFolder:
-    """Go on with a run from its newest whole checkpoint; a finished run is left as it is.
+    folder: str | Path, task: Task | None = None, inexact: bool = False, progress: Progress | None = None, *,
+    network: str | None = None, epochs: int | None = None, device: str | None = None, threads: int | None = None,
+    workers: int | None = None,
+) -> RunFolder:  # fmt: skip
+    """Go on with a run from its newest whole checkpoint; a finished run is left as it is, unless it gets more epochs.
 
     Args:
         folder: of the run.
         task: that it was started on, where that was none that a recipe can name.
         inexact: go on although this machine rounds otherwise.
         progress: who is told; None: nobody.
+        network: the run's, where that is ``module:callable``: a folder that is read imports nothing of its own accord.
+        epochs: more than the run was to have; its learning rate then follows the new total, what the method's options
+            count in epochs stays.
+        device, threads, workers: others than the run had until now; see `Place`.
 
     Raises:
-        InputError: no run there, its data have changed, or (without `inexact`) this machine would round otherwise.
+        InputError: no run there, another process goes on with it, it was changed by hand, its data have changed, or
+            (without `inexact`) this machine would round otherwise.
     """
-    run = RunFolder.open(Path(folder))
-    if run.finished:
+    run, path = RunFolder.open(Path(folder)), Path(folder)
+    if run.finished and epochs is None:
+        run.done()
         return run
-    described = run.settings()
-    try:
-        saved_place, machine, digest = described["place"], described["machine"], described["data_sha256"]
-    except KeyError as error:
-        raise InputError(f"{run.path / 'run.json'} has no {error}; it can't be resumed") from error
-    if task is None and described.get("from_program"):
-        raise InputError(f"resume: {run.path} was started on a task made in Python; pass it: resume(folder, task)")
-    recipe, place = run.recipe(), Place.from_json(saved_place)
-    if place.threads is None:
-        place = replace(place, threads=machine.get("threads"))
-    with borrowed_process(place):
-        prepared = prepare(recipe, task, place)
-        now = describe(prepared)
-        if now["data_sha256"] != digest:
-            raise InputError(f"data: {recipe.data} is not what {run.path} was started on; put the old data back")
-        different = [name for name in now["machine"] if now["machine"][name] != machine.get(name)]
-        if different and not inexact:
-            name = different[0]
-            raise InputError(
-                f"resume: {name} is {now['machine'][name]!r} here and was {machine.get(name)!r}, so the run would not "
-                "end in the same bits; add --inexact to go on all the same"
-            )
-        return complete(prepared, run, True, progress)
+    with contextlib.ExitStack() as held:
+        with first_alone() as first:
+            if first:
+                run = held.enter_context(RunFolder.held(path))
+        described = run.settings()
+        recipe, place = Recipe.from_json(described["recipe"]), Place.from_json(described["place"])
+        require_named(recipe.network, network, str(path / "run.json"), f"alasca resume {path} --network {{}}")
+        if task is None and described["from_program"]:
+            raise InputError(f"resume: {path} was started on a task made in Python; pass it: resume(folder, task)")
+        given = {"device": device, "threads": threads, "workers": workers}
+        changes: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        place = replace(place, **({"threads": described["machine"]["threads"]} | changes))
+        longer = recipe if epochs is None else more_epochs(recipe, epochs)
+        with borrowed_process(place):
+            prepared = prepare(longer, task, place)
+            now = describe(prepared)
+            require_alike(described, now, path, inexact, {"device", "threads"} & changes.keys())
+            changed = changes if epochs is None else {"epochs": epochs, **changes}
+            with first_alone() as first:
+                if first:
+                    require_space(prepared, path)
+                    if changed:
+                        run.reopen()
+                        run.write_settings({**described, **changed_settings(described, now, changed)})
+            return complete(prepared, run, True, progress)
+
+
+def more_epochs(recipe: Recipe, epochs: int) -> Recipe:
+    """The recipe of a run that goes on for longer than it was to.
+
+    Raises:
+        InputError: not longer, or in stages whose lengths are shares of the whole.
+    """
+    if epochs <= recipe.epochs:
+        raise InputError(f"epochs: {epochs}, but the run was to have {recipe.epochs} already; expected more")
+    if len(method_of(recipe).stages(recipe.epochs)) > 1:
+        raise InputError(
+            f"epochs: {recipe.method} trains in several stages, which can't be made longer; start a new run"
+        )
+    return replace(recipe, epochs=epochs)
+
+
+def require_alike(was: Settings, now: Json, path: Path, inexact: bool, allowed: set[str]) -> None:
+    """Raise `InputError` where data or machine are not those that a run was started with."""
+    if now["data_sha256"] != was["data_sha256"]:
+        data = was["recipe"]["data"]
+        raise InputError(f"data: {data} is not what {path} was started on; put the old data back")
+    different = [name for name, value in now["machine"].items() if value != was["machine"].get(name)]
+    different = [name for name in different if name not in allowed]
+    if different and not inexact:
+        name = different[0]
+        raise InputError(
+            f"resume: {name} is {now['machine'][name]!r} here and was {was['machine'].get(name)!r}, so the run would "
+            "not end in the same bits; add --inexact to go on all the same"
+        )
+
+
+def changed_settings(was: Settings, now: Json, changed: Mapping[str, Any]) -> Json:
+    """What of run.json is new once a run goes on with other settings, what it was among it."""
+    old = {**was["place"], **was["recipe"]}
+    change = {
+        "when": now["created"], "was": {name: old[name] for name in changed}, "now": dict(changed),
+        "recipe_sha256": was["recipe_sha256"],
+    }  # fmt: skip
+    names = ("recipe", "recipe_sha256", "place", "machine", "exact_resume", "title", "reads_files")
+    return {**{name: now[name] for name in names}, "changes": [*was["changes"], change]}
 
 
 def complete(prepared: Prepared, run: RunFolder, resuming: bool, progress: Progress | None) -> RunFolder:
@@ -113,4 +175,16 @@ def complete(prepared: Prepared, run: RunFolder, resuming: bool, progress: Progr
     if world()[0] == 0:
         finish(prepared, fitted, trainer.job.split, run)
     barrier()
-    return run
+    return RunFolder(run.path)
+
+
+def require_space(prepared: Prepared, path: Path) -> None:
+    """Raise `InputError` where a disk has less room than the checkpoints take that are kept, and one being written."""
+    there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
+    kept = len(checkpoint.numbers(path / "checkpoint"))
+    needed, free = (checkpoint.KEPT + 1 - kept) * prepared.checkpoint_bytes, shutil.disk_usage(there).free
+    if free < needed:
+        raise InputError(
+            f"out: {there} has {free / 1e6:,.0f} MB of room, but checkpoints of this run take "
+            f"{needed / 1e6:,.0f} MB; make room, or choose another folder"
+        )

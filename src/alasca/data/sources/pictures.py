@@ -19,6 +19,7 @@ from alasca.data.rows import Rows
 from alasca.data.sources.base import shortened
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
+from alasca.terminal import say
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IN_MEMORY = 1 << 30
@@ -74,7 +75,7 @@ def look_at(
             found[at[0] : at[-1] + 1] = decoded
         if time.monotonic() - said > 10:
             said = time.monotonic()
-            print(f"looked at {at[-1] + 1:,} of {count:,} pictures", file=sys.stderr, flush=True)
+            say(f"looked at {at[-1] + 1:,} of {count:,} pictures", sys.stderr)
     kept, blank, notes = after(wrong, pictures, reading.recipe.on_bad_image, testing)
     if len(kept) == len(blank) and count:
         raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")

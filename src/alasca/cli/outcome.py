@@ -1,0 +1,88 @@
+"""What every error means to a person: one line and an exit code, or nothing, where it is a mistake of ours.
+
+Torch is looked at only where it was imported.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from cyclopts import CycloptsError
+
+from alasca.cli.codes import FAILED, INTERRUPTED, MISUSED
+from alasca.errors import InputError, OutsideError
+from alasca.files import reason
+
+
+class Ending(NamedTuple):
+    """A line for people, empty where nothing is to be said, and the exit code. `told`: it is this process's to say."""
+
+    line: str
+    code: int
+    told: bool = False
+
+
+class Ended(Exception):
+    """A command's end that one of its processes says."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending.line)
+        self.ending = ending
+
+
+def ending(error: BaseException, folder: Path | None = None) -> Ending | None:
+    """How an error ends a command.
+
+    Args:
+        error: what was raised.
+        folder: of the run that it stopped, if it was one.
+
+    Returns:
+        None for what nobody outside can have caused.
+    """
+    more = (
+        "" if folder is None or not (folder / "run.json").is_file() else f". Continue it with: alasca resume {folder}"
+    )
+    if isinstance(error, Ended):
+        return error.ending
+    if isinstance(error, CycloptsError):
+        error.console = None
+        return Ending(" ".join(str(error).split()), MISUSED)
+    if isinstance(error, InputError):
+        return Ending(str(error), MISUSED)
+    if isinstance(error, KeyboardInterrupt):
+        return Ending(f"stopped at once{more}", INTERRUPTED)
+    if isinstance(error, BrokenPipeError):
+        return Ending("", 128 + getattr(signal, "SIGPIPE", 13))
+    if isinstance(error, OutsideError):
+        return Ending(f"{error}{more}", FAILED)
+    if isinstance(error, OSError):
+        where = f": {error.filename}" if error.filename is not None else ""
+        return Ending(f"{reason(error)}{where}{more}", FAILED)
+    if isinstance(error, MemoryError):
+        return Ending(f"out of memory: try a smaller --batch-size{more}", FAILED)
+    return of_training(error, folder, more) if "torch" in sys.modules else None
+
+
+def of_training(error: BaseException, folder: Path | None, more: str) -> Ending | None:
+    """How what only training raises ends a command; see `ending`."""
+    import torch
+
+    from alasca.distributed import lost_another
+    from alasca.engine import Diverged, Stopped
+
+    if isinstance(error, Stopped):
+        kept = "" if folder is None else f". Continue it with: alasca resume {folder}"
+        return Ending(f"{error}{kept}", 128 + error.signal if error.signal else INTERRUPTED)
+    if isinstance(error, Diverged):
+        return Ending(str(error), FAILED)
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        return Ending(f"out of memory: try a smaller --batch-size{more}", FAILED)
+    if "DataLoader worker" in str(error):
+        return Ending(f"a process that decodes pictures was ended from outside, maybe for want of memory{more}", FAILED)
+    if lost_another(error):
+        return Ending(f"another process of this run has gone away{more}", FAILED)
+    return None

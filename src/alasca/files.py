@@ -1,0 +1,175 @@
+"""Files that are written whole or not at all, and read so that nothing in them executes, hangs or is taken on trust."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import re
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from alasca.errors import InputError
+
+if TYPE_CHECKING:  # torch takes seconds, and most of what is read here are no tensors
+    from torch import Tensor
+
+SEAL = "sha256"
+"""Where a sealed JSON object holds the digest of the rest of it."""
+
+
+def open_regular(path: str | Path) -> io.BufferedReader:
+    """Open a file to read; never a pipe, a device or a folder, which could keep whoever reads them for ever.
+
+    Raises:
+        OSError: there is none, or it is no regular file.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "it is no regular file", str(path))
+    return open(handle, "rb")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All that a regular file holds; errors as `open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that a crash leaves the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def json_bytes(value: Any) -> bytes:
+    """JSON for people. What is not finite is no JSON.
+
+    Raises:
+        ValueError: a number in it is not finite.
+    """
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, whole or not at all."""
+    write_bytes(path, json_bytes(value))
+
+
+def parse_json(content: bytes | str) -> Any:
+    """A value from JSON.
+
+    Raises:
+        ValueError: it is none, holds NaN or infinity, or is nested too deep.
+    """
+
+    def refuse(name: str) -> Any:
+        raise ValueError(f"{name} is no number")
+
+    try:
+        return json.loads(content, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    try:
+        return parse_json(read_bytes(path))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} can't be read as JSON ({reason(error)})") from error
+
+
+def seal_of(value: Mapping[str, Any]) -> str:
+    """sha256 of a JSON object, its own seal left out."""
+    rest = {name: part for name, part in value.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def write_sealed(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with a digest of itself, so that a change by hand is noticed."""
+    content = json.loads(json_bytes(value))
+    write_json(path, {**content, SEAL: seal_of(content)})
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors, whole or not at all.
+
+    Raises:
+        OSError: they can't be written; the library's own errors are told as such.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(temporary, "wb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    try:
+        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
+    except SafetensorError as error:
+        number = re.search(r"code: (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(temporary)) from error
+    os.chmod(temporary, mode)  # as any file of this person's, not the library's 0600
+    sync(temporary)
+    os.replace(temporary, path)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read tensors.
+
+    Raises:
+        InputError: no such file, or not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        open_regular(path).close()
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as error:
+        raise InputError(f"{path} can't be read as safetensors ({reason(error)})") from error
+
+
+def sync(path: Path) -> None:
+    """Make sure that a file or folder is on the disk, where the system can say so of a folder."""
+    if os.name == "nt" and path.is_dir():
+        return
+    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def reason(error: BaseException) -> str:
+    """Why something could not be read or written, in a few words.
+
+    >>> reason(FileNotFoundError(2, "No such file or directory", "a.csv"))
+    'No such file or directory'
+    """
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split())[:200] or type(error).__name__

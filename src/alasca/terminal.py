@@ -1,0 +1,45 @@
+"""What a terminal is told: shown as it is, and no reason to stop where nobody listens any more."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import TextIO
+
+
+def visible(text: str) -> str:
+    r"""A text that a terminal shows as it is: what would steer it, or turn reading round, is written as a code.
+
+    >>> visible("a\x1b[2J\u202eb")
+    'a\\x1b[2J\\u202eb'
+    """
+    return "".join(
+        letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
+
+
+def say(text: str = "", to: TextIO | None = None) -> None:
+    """Print a text to standard output, or to another stream; where nobody listens any more, to nobody.
+
+    Work of hours is not lost for a terminal that was closed, or a pipe that was.
+    """
+    stream = sys.stdout if to is None else to
+    try:
+        print(visible(text), file=stream, flush=True)
+    except (OSError, ValueError):  # a closed pipe, a terminal that is gone, a closed stream
+        hush(stream)
+
+
+def warn(text: str) -> None:
+    """A line on standard error, under the program's name."""
+    say(f"alasca: {' '.join(text.split())}", sys.stderr)
+
+
+def hush(stream: TextIO) -> None:
+    """Send what else is written to a stream nowhere, so that it can't fail again when the program ends."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
