@@ -121,7 +121,7 @@ MISTAKES = [
     (["train", "--set", "name=1"], "ce has no such option"),
     (["train", "--set", "alasca.method=1"], "alasca has no such option"),
     (["train", "--image-size", "16"], "these pictures are 8x8 already"),
-    (["train", "--crop", "9"], "crop: 9, expected at most the pictures' side (8)"),
+    (["train", "--crop", "9"], "crop: 9, which means nothing for --data digits; leave it out"),
     (["train", "--no-alasca", "--set", "alasca.momentum=0.5"], "leave out --no-alasca"),
     (["train", "--set", "alasca.at=block9"], "block9"),
     (["train", "--limit", "3"], "limit: 3"),

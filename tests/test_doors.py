@@ -21,6 +21,7 @@ import alasca.functional as AF
 from alasca import Alasca, InputError, MethodWrapper, Place, Recipe, Task, create_method, train
 from alasca.cli.options import PlaceOptions, RecipeOptions, recipe_of
 from alasca.core import Clock, LossMethod, Method, Trained, own_tensors
+from alasca.data.sources import HEEDED
 from alasca.engine import Stopped, predictions
 from alasca.runs import RunFolder
 from alasca.testing import everything, kept_in, one_step, planted, require_same, settings, trained, trainer
@@ -114,6 +115,7 @@ def test_command_line_and_file_offer_what_recipe_and_place_have(tmp_path: Path, 
     values = {**OTHER, "data": "digits", "network": "small-resnet", "method": "sce", "preset": "cifar100",
               "limit": 40, "crop": None, "image_size": None, "options": {"beta": 0.5}, "pretrained": False,
               "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8}  # fmt: skip
+    values |= {each.name: each.default for each in dataclasses.fields(Recipe) if each.name in HEEDED}
     lines = [
         f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None and name != "options"
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -11,6 +12,8 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import psutil
 
 from alasca.errors import InputError
 
@@ -35,9 +38,18 @@ def open_regular(path: str | Path) -> io.BufferedReader:
 
 
 def read_bytes(path: Path) -> bytes:
-    """All that a regular file holds; errors as `open_regular`."""
+    """All that a regular file holds; errors as `open_regular`, or that it is too large to be held."""
     with open_regular(path) as file:
+        require_memory(os.fstat(file.fileno()).st_size, path)
         return file.read()
+
+
+def require_memory(size: int, path: Path) -> None:
+    """Raise `OSError` for what would take more than half of this machine's memory, before it is read."""
+    if size > psutil.virtual_memory().total // 2:
+        raise OSError(
+            errno.EFBIG, f"it would take {size / 1e9:,.1f} GB, more than half of this machine's memory", str(path)
+        )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

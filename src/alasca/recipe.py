@@ -82,7 +82,7 @@ class Recipe(Checked):
 
     data: str = setting(DATA, "digits", "digits, cifar10, folder:DIR, table:FILE, ...; see alasca list data.")
     noise: str = setting(DATA, "none", "Wrong labels to make: symmetric:R, ...; see alasca list noise.")
-    noise_seed: int | None = setting(DATA, None, "Of the noise. Default: the run's.")
+    noise_seed: int | None = setting(DATA, None, "Of the noise. Default: the run's.", least=0)
     limit: int | None = setting(DATA, None, "At most so many samples, class-balanced.", least=2)
     epoch_samples: int | None = setting(
         DATA, None, "Train on so many an epoch, class-balanced, drawn anew each time.", least=2
@@ -130,7 +130,7 @@ class Recipe(Checked):
         "cosine, restarts, step, constant or onecycle.",
         among=("cosine", "restarts", "step", "constant", "onecycle"),
     )
-    milestones: tuple[int, ...] = setting(TRAINING, (40, 80), "Epochs at which step divides.")
+    milestones: tuple[int, ...] = setting(TRAINING, (40, 80), "Epochs at which step divides.", least=1)
     restart_epochs: int = setting(TRAINING, 10, "Epochs of each cosine of restarts.", least=1)
     lr_min: float = setting(TRAINING, 0.0, "Where the learning rate of cosine and restarts ends.", least=0)
     lr_decay: float = setting(TRAINING, 0.01, "What step multiplies by.", above=0)
@@ -140,7 +140,7 @@ class Recipe(Checked):
     select: str | None = setting(
         TRAINING, None, "Epoch: last or noisy-val; else the method's.", among=(None, "last", "noisy-val")
     )
-    seed: int = setting(TRAINING, 0, "Of everything random.")
+    seed: int = setting(TRAINING, 0, "Of everything random.", least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()

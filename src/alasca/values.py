@@ -97,7 +97,11 @@ def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None
         return
     if not fits(value, hint):
         raise InputError(f"{option}: {value!r}, expected {in_words(hint)}")
-    if value is None or isinstance(value, tuple):
+    if isinstance(value, tuple):
+        for part in value:
+            check(option, part, Any, limits)
+        return
+    if value is None:
         return
     words: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "least": ("at least", lambda limit: value >= limit), "above": ("above", lambda limit: value > limit),

@@ -46,7 +46,7 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
         subtitle=escape(f"{len(runs)} run{'s' if many else ''}, made by alasca {runs[0].settings()['alasca']}"),
         body="".join(body),
     )
-    write_bytes(path, page.encode())
+    write_bytes(path, page.encode(errors="backslashreplace"))
     return path
 
 

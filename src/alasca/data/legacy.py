@@ -15,12 +15,13 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
 
 from alasca.errors import InputError
+from alasca.files import open_regular, read_bytes, reason, require_memory
 
 NUMBERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
 UNREADABLE = (
@@ -117,9 +118,9 @@ def read_file(path: Path, md5: str | None = None) -> bytes:
         InputError: no such file, or another checksum.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
-        raise InputError(f"data: {path} can't be read ({error.strerror or error})") from error
+        raise InputError(f"data: {path} can't be read ({reason(error)})") from error
     if md5 is not None and (found := hashlib.md5(content, usedforsecurity=False).hexdigest()) != md5:
         raise InputError(
             f"data: {path} has {len(content):,} bytes and md5 {found}, the official file {md5}: download it again, or "
@@ -141,7 +142,7 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
             allowed: list[Any] = [(value, ".".join(name)) for name, value in CONSTRUCTORS.items()]
             with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of pickle protocols: what can't be read is told below
-                value = torch.load(path, map_location="cpu", weights_only=True)
+                value = plain_values(path)
             if not isinstance(value, dict):
                 raise ValueError(f"it holds a {type(value).__name__}; expected a dict of arrays")
             return {str(name): as_array(part) for name, part in value.items()}
@@ -150,18 +151,69 @@ def read_labels(path: Path) -> dict[str, np.ndarray]:
         raise InputError(f"labels: {path} can't be read as arrays ({first_sentence(error)})") from error
 
 
-def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Arrays by name from a NumPy archive.
+def plain_values(path: Path) -> Any:
+    """What a ``.pt`` file holds.
 
     Raises:
-        ValueError: it is none, or holds objects.
-        OSError, zlib.error: it can't be read.
+        ValueError: it is none, or asks for more than tensors, arrays and plain values.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (TypeError, AttributeError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+        with open_regular(path) as file:
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:  # their advice is to read it unsafely
+        raise ValueError("it is no torch file of tensors, arrays and plain values, and nothing else is read") from error
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Arrays by name from a NumPy archive, each looked at before it is read.
+
+    Raises:
+        ValueError: it is none, holds objects, or an array that is not what its head says.
+        OSError: it can't be read, or would take more than half of this machine's memory.
+    """
+    found = {}
+    try:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            sizes = {member.filename: size_of(archive, member) for member in archive.infolist()}
+            require_memory(sum(sizes.values()), path)
+            for name in sizes:
+                with archive.open(name) as member:
+                    found[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+    except (*UNREADABLE, zlib.error, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
         raise ValueError(first_sentence(error)) from error
+    return found
+
+
+def size_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
+    """Bytes of an array in an archive, as its head and its length both say.
+
+    Raises:
+        ValueError: they differ, or it holds objects.
+    """
+    with archive.open(member) as file:
+        shape, dtype, begins = head_of(file)
+    size = math.prod(shape) * dtype.itemsize
+    if member.file_size != begins + size:
+        raise ValueError(f"{member.filename} says that it is {dtype} {list(shape)}, but has {member.file_size:,} bytes")
+    return size
+
+
+def head_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and type of an array in NumPy's format, and how many bytes come before it.
+
+    Raises:
+        ValueError: it is none, of an absurd shape, or of objects.
+    """
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read:
+        raise ValueError(f"it is written in version {version} of NumPy's format, which plain arrays do not need")
+    shape, _, dtype = read[version](file)
+    if dtype.hasobject:
+        raise ValueError("it holds objects, which could run code; save numbers or strings")
+    if any(type(length) is not int or length < 0 for length in shape):
+        raise ValueError(f"its shape is {list(shape)}")
+    return shape, dtype, file.tell()
 
 
 def as_array(part: Any) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.data.legacy import read_labels
+from alasca.data.legacy import head_of, read_labels
 from alasca.data.seeds import generator
 from alasca.errors import InputError
+from alasca.files import read_bytes, reason
 from alasca.functional import asymmetric_noise, instance_noise, matrix_noise, pair_noise, symmetric_noise
 
 NOISES = {
@@ -95,10 +98,18 @@ def read_matrix(name: str, num_classes: int) -> Tensor:
     if not name or not path.is_file():
         raise InputError(f"noise: no such file: {name or '(empty)'}; expected matrix:FILE")
     try:
-        read = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, delimiter=",", ndmin=2)
+        content = io.BytesIO(read_bytes(path))
+        if path.suffix == ".npy":
+            shape, dtype, begins = head_of(content)
+            if dtype.kind not in "uif" or begins + math.prod(shape) * dtype.itemsize != len(content.getvalue()):
+                raise ValueError(f"it says that it is {dtype} {list(shape)}")
+            content.seek(0)
+            read = np.load(content, allow_pickle=False)
+        else:
+            read = np.loadtxt(content, delimiter=",", ndmin=2)
         matrix = torch.from_numpy(np.asarray(read, dtype=np.float64))
     except (ValueError, TypeError, OSError, EOFError) as error:
-        raise InputError(f"noise: {path} can't be read as a matrix ({error})") from error
+        raise InputError(f"noise: {path} can't be read as a matrix ({reason(error)})") from error
     if matrix.shape != (num_classes, num_classes):
         raise InputError(f"noise: {path} is {list(matrix.shape)}; expected [{num_classes}, {num_classes}]")
     try:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from alasca.data.rows import Rows
+from alasca.files import open_regular, reason
 
 log = logging.getLogger("alasca")
 Image.init()  # else only the commonest formats are known
@@ -42,8 +43,8 @@ class Pictures(ABC):
         """Name of a picture, for messages."""
 
     @abstractmethod
-    def open(self, position: int) -> Any:
-        """The file, or an open one, as `PIL.Image.open` takes it."""
+    def open(self, position: int) -> IO[bytes]:
+        """The file, opened."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,9 @@ class PictureFiles(Pictures):
         """The path."""
         return str(self.paths[position])
 
-    def open(self, position: int) -> Path:
-        """The path."""
-        return self.paths[position]
+    def open(self, position: int) -> IO[bytes]:
+        """The file, opened."""
+        return open_regular(self.paths[position])
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,12 @@ class Decoder:
             try:
                 found[k] = self.decoded(position)
             except UNREADABLE as error:
-                wrong[position] = " ".join(str(error).split()) or type(error).__name__
+                wrong[position] = reason(error)
         return found, wrong
 
     def decoded(self, position: int) -> Tensor:
         """One picture."""
-        with Image.open(self.pictures.open(position), formats=FORMATS) as picture:
+        with self.pictures.open(position) as file, Image.open(file, formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))
             colours = ImageOps.exif_transpose(eight_bits(picture)).convert("RGB")
         square = (self.size, self.size)

@@ -51,7 +51,9 @@ def seed_generators(device: torch.device, seed: int) -> None:
 @contextlib.contextmanager
 def borrowed_process(place: Place) -> Iterator[torch.device]:
     """Set threads and determinism as a place says, and leave the caller's as they were: random states too."""
-    device = resolve_device(place.device)
+    device, cores = resolve_device(place.device), os.cpu_count() or 1
+    if place.threads is not None and place.threads > cores:
+        raise InputError(f"threads: {place.threads}, but this machine has {cores}; give --threads {cores} or fewer")
     threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warns = torch.is_deterministic_algorithms_warn_only_enabled()
     workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")

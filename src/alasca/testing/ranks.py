@@ -68,27 +68,11 @@ class Digests(Progress):
 def law_7_ranks_agree() -> None:
     """Two gloo processes hold bit-identical stores, phases and networks after every step, for every method.
 
-    Stopped in the second phase of an epoch they resume to the same bits. On a network without BatchNorm and dropout,
-    two processes end where one ends, to 1e-5.
+    Stopped in the second phase of an epoch they resume to the same bits; three do so too, whose sums round by the order
+    in which they are made. On a network without BatchNorm and dropout, two processes end where one ends, to 1e-5.
     """
-    with tempfile.TemporaryDirectory() as temporary:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        common = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        common["OMP_NUM_THREADS"] = "1"
-        workers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "alasca.testing.ranks", temporary],
-                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, text=True,
-            )
-            for rank in range(2)
-        ]  # fmt: skip
-        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
-        for worker, output in zip(workers, outputs, strict=True):
-            assert worker.returncode == 0, output
-        first, second = (json.loads((Path(temporary) / f"{rank}.json").read_text()) for rank in range(2))
+    started(3)
+    first, second = started(2)
     for name in first["digests"]:
         assert len(first["digests"][name]) >= 8, f"{name}: no steps"
         assert first["digests"][name] == second["digests"][name], f"{name}: processes differ"
@@ -103,15 +87,45 @@ def law_7_ranks_agree() -> None:
         torch.testing.assert_close(torch.tensor(first["ce"][name]), value, rtol=1e-5, atol=1e-5)
 
 
+def started(size: int) -> list[dict[str, Any]]:
+    """What so many processes found, by rank."""
+    with tempfile.TemporaryDirectory() as temporary:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        common = {**os.environ, "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        common["OMP_NUM_THREADS"] = "1"
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "alasca.testing.ranks", temporary],
+                env={**common, "RANK": str(rank), "LOCAL_RANK": str(rank)}, stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT, text=True,
+            )
+            for rank in range(size)
+        ]  # fmt: skip
+        outputs = [worker.communicate(timeout=280)[0] for worker in workers]
+        for worker, output in zip(workers, outputs, strict=True):
+            assert worker.returncode == 0, output
+        return [json.loads((Path(temporary) / f"{rank}.json").read_text()) for rank in range(size)]
+
+
 def parameters_of(made: Trainer) -> dict[str, Tensor]:
     """Parameters of the first network."""
     return {name: value.detach() for name, value in backbone(made.bench.nets[0]).named_parameters()}
 
 
 def worker(folder: Path) -> None:
-    """One of the two processes of law 7."""
+    """One of the processes of law 7."""
     join()
-    rank, _ = world()
+    rank, size = world()
+    resume(folder, 8 * size)
+    found = agreement() if size == 2 else {}
+    (folder / f"{rank}.json").write_text(json.dumps(found))
+    leave()
+
+
+def agreement() -> dict[str, Any]:
+    """What two processes must agree on, or share."""
     found: dict[str, Any] = {"digests": {}}
     drawn: dict[str, Make] = {"a plan that draws": lambda: create_method("crust", start=1, epsilon=0.5)}
     for name, make in {**registered(), **drawn}.items():
@@ -119,7 +133,6 @@ def worker(folder: Path) -> None:
         digests.owner = trainer(make(), planted(8, HELD), settings(3), progress=digests)
         digests.owner.fit(resume=False)
         found["digests"][name] = digests.found
-    resume(folder)
     found["own"] = own_parameters()
     ce = trained(create_method("ce"), planted(8, HELD), settings(3), net=lambda: LawNet(False))
     found["ce"] = {name: value.tolist() for name, value in parameters_of(ce).items()}
@@ -127,8 +140,7 @@ def worker(folder: Path) -> None:
     found["reduced"] = float(ce.bench.probe.reduce(ce.bench.nets[0], lambda output, batch: batch.index.sum()))
     shares = rank_shares()
     assert sorted(shares) == sorted(set(shares)), "two processes drew the same sample"
-    (folder / f"{rank}.json").write_text(json.dumps(found))
-    leave()
+    return found
 
 
 class Offset(LossMethod):
@@ -150,11 +162,12 @@ def own_parameters() -> dict[str, list[float]]:
     return {name: value.tolist() for name, value in made.job.method.named_parameters()}
 
 
-def resume(folder: Path) -> None:
+def resume(folder: Path, batch: int) -> None:
     """DivideMix reads the peer's BatchNorm statistics, which its phases must find alike in all processes."""
 
     def made(**options: Any) -> Trainer:
-        return trainer(create_method("dividemix", warmup=1), planted(24, HELD), settings(3), **options)
+        recipe = settings(3, batch_size=batch)
+        return trainer(create_method("dividemix", warmup=1), planted(24, HELD), recipe, **options)
 
     whole = made()
     whole.fit(resume=False)

@@ -24,6 +24,7 @@ from alasca.networks import create_network, named_network
 from alasca.recipe import Place, Recipe
 from alasca.runs import FORMAT, own_tokenizer, tokens_of
 from alasca.surgery import OutputNet
+from alasca.values import written
 
 MATRIX_CLASSES = 1000
 """Classes up to which a run keeps its transition matrix."""
@@ -91,9 +92,10 @@ def resolve(recipe: Recipe, task: Task) -> Recipe:
 def check_sizes(recipe: Recipe, task: Task, kind: str) -> None:
     """Raise `InputError` for sizes that these samples can't be given."""
     if isinstance(task.inputs, Texts) or kind != "pictures":
-        for name, value in (("image-size", recipe.image_size), ("crop", recipe.crop)):
-            if value is not None:
-                raise InputError(f"{name}: {value}, but the data are {kind}; leave it out")
+        named = {"image-size": recipe.image_size, "crop": recipe.crop, "shift": recipe.shift, "flip": recipe.flip}
+        for name, value in named.items():
+            if value:
+                raise InputError(f"{name}: {written(value)}, but the data are {kind}; leave it out")
         return
     if recipe.image_size is not None and recipe.image_size != task.size:
         mend = "resize the arrays" if task.size is None else f"make the task with image_size={recipe.image_size}"
@@ -102,6 +104,8 @@ def check_sizes(recipe: Recipe, task: Task, kind: str) -> None:
             f"already; {mend}, or leave it out"
         )
     side = min(task.inputs.shape[2:])
+    if recipe.shift is not None and recipe.shift >= side:
+        raise InputError(f"shift: {recipe.shift}, expected less than the pictures' side ({side})")
     if recipe.crop is not None and recipe.crop > side:
         raise InputError(f"crop: {recipe.crop}, expected at most the pictures' side ({side})")
 

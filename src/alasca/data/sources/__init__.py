@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -20,25 +21,33 @@ from alasca.values import nearest
 
 
 class Form(NamedTuple):
-    """How a source is written, and the function that reads it: called with what follows the colon."""
+    """How a source is written, the function that reads it (called with what follows the colon), settings it heeds."""
 
     written: str
     read: Callable[[str, Reading], Task]
+    heeds: tuple[str, ...] = ()
+
+
+FILES = ("image_size", "crop", "on_bad_image")
+ARRAYS = ("image_size", "crop")
+COLUMNS = ("input", "label", "true", "id")
+HEEDED = (*FILES, *COLUMNS, "split", "max_length")
+"""Settings that only some sources heed."""
 
 
 SOURCES = {
-    "digits": Form("digits", digits),
-    "cifar10": Form("cifar10", cifar10),
-    "cifar100": Form("cifar100", cifar100),
-    "cifar10n": Form("cifar10n:LABELS", cifar10n),
-    "cifar100n": Form("cifar100n", cifar100n),
-    "clothing1m": Form("clothing1m", clothing1m),
-    "webvision": Form("webvision", webvision),
-    "folder": Form("folder:DIR", folder),
-    "table": Form("table:FILE", table),
-    "npz": Form("npz:FILE", npz),
-    "npy": Form("npy:DIR", npy),
-    "hf": Form("hf:NAME", hf),
+    "digits": Form("digits", digits, ("image_size",)),
+    "cifar10": Form("cifar10", cifar10, ARRAYS),
+    "cifar100": Form("cifar100", cifar100, ARRAYS),
+    "cifar10n": Form("cifar10n:LABELS", cifar10n, ARRAYS),
+    "cifar100n": Form("cifar100n", cifar100n, ARRAYS),
+    "clothing1m": Form("clothing1m", clothing1m, FILES),
+    "webvision": Form("webvision", webvision, FILES),
+    "folder": Form("folder:DIR", folder, FILES),
+    "table": Form("table:FILE", table, HEEDED),
+    "npz": Form("npz:FILE", npz, ARRAYS),
+    "npy": Form("npy:DIR", npy, ARRAYS),
+    "hf": Form("hf:NAME", hf, (*FILES, *COLUMNS, "max_length")),
 }
 
 
@@ -64,6 +73,11 @@ def load_task(recipe: Recipe, place: Place = Place()) -> Task:  # noqa: B008  # 
         for name, form in SOURCES.items():
             near = near.replace(f"{name!r}?", f"{form.written!r}?") if near.endswith(f"{name!r}?") else near
         raise InputError(f"data: {spec!r} is unknown; {near}")
+    for each in dataclasses.fields(recipe):
+        value = getattr(recipe, each.name)
+        if each.name in HEEDED and each.name not in SOURCES[kind].heeds and value != each.default:
+            option = each.name.replace("_", "-")
+            raise InputError(f"{option}: {value}, which means nothing for --data {SOURCES[kind].written}; leave it out")
     task = SOURCES[kind].read(argument, Reading(recipe, place))
     check_task(task, spec)
     return task

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import zlib
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.data.legacy import read_archive
+from alasca.data.legacy import UNREADABLE, first_sentence, head_of, read_archive
 from alasca.data.rows import CHUNK, MappedRows
 from alasca.data.sources.base import existing, in_range, positions
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
+from alasca.files import open_regular, reason
 
 
 def digits(argument: str, reading: Reading) -> Task:
@@ -39,8 +40,8 @@ def npz(argument: str, reading: Reading) -> Task:
     path = existing(argument, "npz:FILE")
     try:
         arrays = {name.lower(): array for name, array in read_archive(path).items()}
-    except (ValueError, OSError, zlib.error) as error:
-        raise InputError(f"data: {path} is no NumPy archive of plain arrays ({error})") from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"data: {path} is no NumPy archive of plain arrays ({reason(error)})") from error
     suffix = "_train" if "x_train" in arrays else ""
     for name in (f"x{suffix}", f"y{suffix}"):
         if name not in arrays:
@@ -89,6 +90,8 @@ def class_names(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> tuple
     """Class names: the archive's ``classes``, the strings among the labels, or numbers up to the largest."""
     labels = [arrays[name] for name in (f"y{suffix}", "y_test", "y_true") if name in arrays]
     if "classes" in arrays:
+        if arrays["classes"].ndim != 1:
+            raise InputError(f"data: {path}: classes has shape {list(arrays['classes'].shape)}; expected [K] names")
         return tuple(str(name) for name in texts_of(arrays["classes"]).tolist())
     named = [values.dtype.kind in "US" for values in labels]
     if any(named) and not all(named):
@@ -137,16 +140,19 @@ def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array))
 
 
-def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tuple[str, ...]) -> Tensor:
-    """Labels as positions in `classes`."""
+def check_count(path: Path, name: str, array: np.ndarray, count: int) -> None:
+    """Raise `InputError` unless there is one label an input."""
     if array.shape != (count,):
         raise InputError(f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input")
+
+
+def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tuple[str, ...]) -> Tensor:
+    """Labels as positions in `classes`."""
+    check_count(path, name, array, count)
     array = texts_of(array)
     if array.dtype.kind == "U":
         return positions([str(label) for label in array.tolist()], classes, f"{path}: {name}")
-    if is_whole(array):
-        array = array.astype(np.int64)
-    if array.dtype.kind not in "iu":
+    if not is_whole(array):
         raise InputError(f"data: {path}: {name} is {array.dtype}; expected whole numbers or strings")
     return in_range(array, len(classes), f"{path}: {name}")
 
@@ -156,13 +162,14 @@ def npy(argument: str, reading: Reading) -> Task:
     root = Path(argument)
     if not argument or not root.is_dir():
         raise InputError(f"data: no such folder: {argument or '(empty)'}; expected npy:DIR with x.npy and y.npy")
-    x, y = mapped(root / "x.npy"), mapped(root / "y.npy")
-    arrays = {"y": np.asarray(y)}
-    for name in ("y_test", "y_true", "classes"):
-        if (root / f"{name}.npy").is_file():
-            arrays[name] = np.asarray(mapped(root / f"{name}.npy"))
+    inputs, arrays = mapped_inputs(root / "x.npy", mapped(root / "x.npy")), {}
+    for name in ("y", "y_test", "y_true", "classes"):
+        if name == "y" or (root / f"{name}.npy").is_file():
+            found = mapped(root / f"{name}.npy")
+            if name in ("y", "y_true"):
+                check_count(root, name, found, len(inputs))
+            arrays[name] = np.asarray(found)
     names = class_names(root, arrays, "")
-    inputs = mapped_inputs(root / "x.npy", x)
     tests = None
     if "y_test" in arrays:
         tests = mapped_inputs(root / "x_test.npy", mapped(root / "x_test.npy"))
@@ -174,9 +181,13 @@ def mapped(path: Path) -> np.ndarray:
     if not path.is_file():
         raise InputError(f"data: no such file: {path}")
     try:
+        with open_regular(path) as file:
+            shape, dtype, begins = head_of(file)
+        if path.stat().st_size < begins + math.prod(shape) * dtype.itemsize:
+            raise ValueError(f"it says that it is {dtype} {list(shape)}, but has {path.stat().st_size:,} bytes")
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"data: {path} is no whole NumPy file of a plain array ({error})") from error
+    except (*UNREADABLE, OSError) as error:
+        raise InputError(f"data: {path} is no whole NumPy file of a plain array ({first_sentence(error)})") from error
     return found
 
 

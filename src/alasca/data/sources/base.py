@@ -79,6 +79,9 @@ def check_task(task: Task, spec: str) -> None:
             if (why := flaw(name)) is not None:
                 raise InputError(f"data: {spec}: {what} {name!r} {why}")
     refuse_duplicates(task.ids, spec)
+    if len(set(task.classes)) < len(task.classes):
+        twice = next(name for name in task.classes if task.classes.count(name) > 1)
+        raise InputError(f"data: {spec}: two classes are called {twice!r}; give each its own name")
 
 
 def existing(argument: str, form: str) -> Path:

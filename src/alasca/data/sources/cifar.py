@@ -158,7 +158,9 @@ def class_names(folder: Path, meta: str, key: str, suffix: str, reading: Reading
     text = folder / ("fine_label_names.txt" if key.startswith("fine") else f"{meta}.txt")
     if not text.is_file():
         raise InputError(f"data: no such file: {text}; get the whole release from {HOME}")
-    return tuple(line.strip() for line in text.read_text().splitlines() if line.strip())
+    return tuple(
+        line.strip() for line in read_file(text).decode(errors="backslashreplace").splitlines() if line.strip()
+    )
 
 
 def batch(folder: Path, part: str, keys: tuple[str, ...], reading: Reading) -> tuple[Tensor, list[np.ndarray]]:
@@ -197,6 +199,8 @@ def as_numbers(values: Any, where: str) -> np.ndarray:
     """A list of whole numbers as an array."""
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise InputError(f"data: {where} is no list of whole numbers")
+    if wrong := [value for value in values if not 0 <= value < 1 << 31]:
+        raise InputError(f"data: {where} holds {wrong[0]}; expected classes from 0")
     return np.array(values, dtype=np.int64)
 
 

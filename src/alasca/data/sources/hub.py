@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from alasca.data.sources.tables import class_order
 from alasca.data.task import Inputs, Reading, Task
 from alasca.data.text import Texts
 from alasca.errors import InputError, missing
+from alasca.files import open_regular
 
 
 @dataclass(frozen=True)
@@ -36,12 +37,12 @@ class HubPictures(Pictures):
         """Data set and row."""
         return f"{self.title} row {position}"
 
-    def open(self, position: int) -> Any:
-        """The bytes as a file, or the path."""
+    def open(self, position: int) -> IO[bytes]:
+        """The bytes as a file, or the file at the path."""
         value = self.rows[position][self.column]
         if value is None:
             raise ValueError("there is no picture in it")
-        return io.BytesIO(value["bytes"]) if value["bytes"] is not None else value["path"]
+        return io.BytesIO(value["bytes"]) if value["bytes"] is not None else open_regular(value["path"])
 
 
 def hf(argument: str, reading: Reading) -> Task:

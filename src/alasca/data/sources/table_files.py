@@ -14,6 +14,7 @@ import pandas as pd
 
 from alasca.data.sources.base import flaw
 from alasca.errors import InputError, missing
+from alasca.files import open_regular, read_bytes, reason, require_memory
 from alasca.values import nearest
 
 
@@ -84,11 +85,19 @@ def read_table(path: Path) -> Table:
 def read_parquet(path: Path) -> Table:
     """A Parquet file; nothing for its nulls."""
     try:
-        frame = pd.read_parquet(path)
+        from pyarrow.parquet import ParquetFile
+
+        with open_regular(path) as file, ParquetFile(file) as found:
+            told = found.metadata
+            groups = sum(told.row_group(k).total_byte_size for k in range(told.num_row_groups))
+            require_memory(max(groups, 8 * told.num_rows * told.num_columns), path)
+            frame = found.read().to_pandas()
     except ImportError as error:
         raise InputError(f"data: Parquet files need pyarrow; {missing('pyarrow', 'parquet', error)}") from None
     except Exception as error:  # pyarrow's errors have no common class that can be named without it
-        raise InputError(f"data: {path} can't be read as Parquet ({' '.join(str(error).split())})") from error
+        raise InputError(f"data: {path} can't be read as Parquet ({reason(error)})") from error
+    for name in map(str, frame.columns):
+        check_column(path, name)
     cells = frame.astype(object)
     return Table(path, cells.where(frame.notna(), None))
 
@@ -113,6 +122,8 @@ def read_csv(path: Path, text: str, separator: str) -> Table:
     if len(set(head)) < len(head):
         twice = next(name for name in head if head.count(name) > 1)
         raise InputError(f"data: {path} has two columns {twice!r}; give each its own name")
+    for name in head:
+        check_column(path, name)
     for row, line in zip(body, lines[1:], strict=True):
         if len(row) != len(head):
             raise InputError(
@@ -137,8 +148,16 @@ def read_json(path: Path, text: str) -> Table:
             raise InputError(f"data: {path} line {number} is no JSON object")
         rows.append(row)
         lines.append(number)
+    for name in {name: None for row in rows for name in row}:
+        check_column(path, name)
     frame = pd.DataFrame(rows, dtype=object)
     return Table(path, frame.where(frame.notna(), None), tuple(lines))
+
+
+def check_column(path: Path, name: str) -> None:
+    """Raise `InputError` for a column whose name can't be written in a line."""
+    if (why := flaw(name)) is not None:
+        raise InputError(f"data: {path}: column {name!r} {why}")
 
 
 def decoded(path: Path) -> str:
@@ -147,7 +166,10 @@ def decoded(path: Path) -> str:
     Raises:
         InputError: it is no UTF-8, with the line.
     """
-    content = path.read_bytes()
+    try:
+        content = read_bytes(path)
+    except OSError as error:
+        raise InputError(f"data: {path} can't be read ({reason(error)})") from error
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

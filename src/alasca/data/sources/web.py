@@ -13,6 +13,7 @@ from alasca.data.sources.cifar import data_dir, no_argument
 from alasca.data.sources.pictures import picture_source
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
+from alasca.files import read_bytes, reason
 
 CLOTHING_HOME = "https://github.com/Cysu/noisy_label"
 CLOTHING_MEAN, CLOTHING_STD = (0.6959, 0.6537, 0.6371), (0.3113, 0.3192, 0.3214)
@@ -72,11 +73,13 @@ def lines(path: Path, home: str) -> list[str]:
         InputError: no such file, or no UTF-8.
     """
     try:
-        return path.read_text(encoding="utf-8").splitlines()
+        return read_bytes(path).decode("utf-8").splitlines()
     except FileNotFoundError:
         raise InputError(f"data: no such file: {path}; get it from {home}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"data: {path} is no UTF-8 ({error})") from error
+    except OSError as error:
+        raise InputError(f"data: {path} can't be read ({reason(error)})") from error
 
 
 def pairs(path: Path, home: str) -> list[tuple[str, int]]:
