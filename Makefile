@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test test-all mutants test-lowest dist check clean
+.PHONY: demo test test-all break mutants test-lowest dist check clean
 
 demo: .venv/core
 	$(BIN)/alasca demo
@@ -28,6 +28,11 @@ check: .venv/dev
 .venv/dev: .venv/core
 	$(PIP) --no-build-isolation --editable ".[dev]"
 	touch $@
+
+# Kills, signals, full disks, lying files, wrong command lines, several processes: what was tried and what passed (half an
+# hour; small disks are mounted where that is allowed).
+break: .venv/dev
+	$(BIN)/python -m pytest -n auto tests/test_break.py -m long
 
 # Lines that define methods and loop, changed one at a time: the tests must notice each (half an hour).
 mutants: .venv/dev

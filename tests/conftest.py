@@ -16,3 +16,17 @@ torch.set_num_threads(1)  # tests run side by side
 
 hypothesis.settings.register_profile("shared", deadline=None)
 hypothesis.settings.load_profile("shared")  # a machine that others use too has no deadlines
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What the campaign of tests/breaking tried, and how much of it passed."""
+    found: dict[str, list[int]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "break":
+                    kind, tried, passed = value
+                    sums = found.setdefault(kind, [0, 0])
+                    sums[0], sums[1] = sums[0] + tried, sums[1] + passed
+    for kind, (tried, passed) in found.items():
+        terminalreporter.write_line(f"{kind:<20} {tried:>4} tried {passed:>5} passed")

@@ -133,7 +133,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     try:
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
     except SafetensorError as error:
-        number = re.search(r"code: (\d+)", str(error))
+        number = re.search(r"(?:code: |os error )(\d+)", str(error))
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(temporary)) from error

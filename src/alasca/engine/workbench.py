@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -97,7 +98,9 @@ class Workbench:
         job.method.begin(made, replace(problem, example=problem.example.to(self.device)))
         if world()[1] > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
-            parallel = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")  # for what torch 2.10 lacks
+                parallel = [DistributedDataParallel(net, device_ids=ids, broadcast_buffers=False) for net in made]
             for net in parallel:
                 settle(net, problem.example.to(self.device))
             return [*parallel]

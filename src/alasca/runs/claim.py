@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ def take(folder: Path) -> Claim:
     inside = folder / FOLDER
     inside.mkdir(exist_ok=True)
     mark = uuid.uuid4().hex
+    content = json.dumps({"mark": mark, **identity()}).encode()
     while True:
         newest = next(iter(generations(inside)), 0)
         if newest and (holder := held_by(inside / f"{newest:08d}")) is not None:
@@ -87,11 +89,12 @@ def take(folder: Path) -> Claim:
         except FileExistsError:
             continue  # another was quicker; look again at who that is
         try:
-            with open(handle, "w") as opened:
-                opened.write(json.dumps({"mark": mark, **identity()}))
+            os.write(handle, content)
         except OSError:  # a full disk: nobody may take the empty file for a claim
             file.unlink(missing_ok=True)
             raise
+        finally:
+            os.close(handle)
         for old in generations(inside)[1:]:
             (inside / f"{old:08d}").unlink(missing_ok=True)
         return Claim(file, mark)
@@ -121,7 +124,12 @@ def read(file: Path) -> dict[str, Any]:
 def held_by(file: Path) -> str | None:
     """Who holds a claim, in words; None where nobody does any more."""
     found = read(file)
-    if found.get("released"):
+    for _ in range(30):  # its maker writes it next; one that died just then never does
+        if found:
+            break
+        time.sleep(0.1)
+        found = read(file)
+    if found.get("released") or not found:
         return None
     process, host, started = found.get("process"), found.get("host"), found.get("started")
     if host == here() and type(process) is int and type(started) is float:
@@ -130,8 +138,8 @@ def held_by(file: Path) -> str | None:
         age = now_at(file.parent) - file.stat().st_mtime
     except FileNotFoundError:
         return None
-    name = str(host).partition(" ")[0] if host else "a host that it does not name yet"
-    return None if age > STALE else f"process {process or '?'} on {name}, last seen {age:.0f} s ago"
+    name = str(host).partition(" ")[0]
+    return None if age > STALE else f"process {process} on {name}, last seen {age:.0f} s ago"
 
 
 def now_at(folder: Path) -> float:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, TypedDict
 
 Count = Annotated[int, {"least": 0}]
 Share = Annotated[float | None, {"least": 0}]
-Figure = str | bool | int | float | None
+Figure = float | None
 """What an epoch's record and a run's final figures may hold beside the fields that all have."""
 
 
