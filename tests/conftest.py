@@ -24,7 +24,7 @@ def pytest_terminal_summary(terminalreporter):
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
-                if name == "break":
+                if name == "break" and report.when == "call":
                     kind, tried, passed = value
                     sums = found.setdefault(kind, [0, 0])
                     sums[0], sums[1] = sums[0] + tried, sums[1] + passed

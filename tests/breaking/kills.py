@@ -16,7 +16,7 @@ from breaking import BASE, Attempt, command, gone_on, outcome, require_same
 METHODS = {
     "ce": [], "elr": [], "gjs": [], "coteaching": [], "jocor": [], "mixup": ["--no-alasca"], "one": ["--no-alasca"],
     "dividemix": ["--set", "warmup=1"], "fine": ["--set", "warmup=1"], "crust": ["--set", "start=1"],
-    "truncated_gce": ["--set", "warmup=1"], "har": ["--no-alasca"], "cdr": ["--select", "noisy-val"],
+    "truncated_gce": ["--set", "start=1"], "har": ["--no-alasca"], "cdr": ["--select", "noisy-val"],
 }  # fmt: skip
 MOMENTS = ("first write", "time", "epoch", "checkpoint", "time", "last writes", "epoch", "time")
 

@@ -51,7 +51,7 @@ def goes_on(runs: Runs, run: Path, notes: int = 2, must: str = "") -> None:
     """A stopped run resumes to the same result or is refused in a line, which has these words."""
     said = here("resume", str(run))
     if said.code:
-        require_line(said, 2, notes=notes)
+        require_line(said, 1, 2, notes=notes)
         assert must in said.err, said.err
         return
     assert not must, f"it went on in silence: {said.err}"
@@ -251,7 +251,7 @@ def signed_tensors(runs: Runs) -> Iterator[Attempt]:
         return next(name for name in sorted(tensors) if all(word in name for word in words))
 
     moment, weight, store, trace = (
-        first("optimizer", "momentum", "weight"),
+        first("optimizer", "conv", "momentum"),
         first("net/0", "weight"),
         first("method/", "stores", "value"),
         first("trace/"),
@@ -265,7 +265,7 @@ def signed_tensors(runs: Runs) -> Iterator[Attempt]:
         "momentum of halves": lambda t: t.update({moment: t[moment].half()}),
         "momentum of whole numbers": lambda t: t.update({moment: t[moment].long()}),
         "momentum of nobody": lambda t: t.update({"optimizer/0/nobody/momentum_buffer": torch.zeros(3)}),
-        "an unknown state": lambda t: t.update({moment.replace("momentum_buffer", "exp_avg"): t[moment]}),
+        "an unknown state": lambda t: t.update({moment.replace("momentum_buffer", "exp_avg"): t[moment].clone()}),
         "a state without a name": lambda t: t.update({"optimizer/": torch.zeros(3)}),
         "a weight of shape [1]": lambda t: t.update({weight: torch.zeros(1)}),
         "a weight of doubles": lambda t: t.update({weight: t[weight].double()}),
@@ -322,12 +322,14 @@ def edited(runs: Runs) -> Iterator[Attempt]:
         "accumulate": 2, "limit": 64, "network": "evil:net", "data": "digits:x", "lr_min": 0.1,
     }  # fmt: skip
     for name, value in other.items():
-        for again in (False, True):
+        for again in ("", " and signed", " and signed with its digest"):
 
-            def attempt(own: Path, name: str = name, value: object = value, again: bool = again) -> None:
+            def attempt(own: Path, name: str = name, value: object = value, again: str = again) -> None:
                 run = shutil.copytree(runs.stopped, own / "run")
                 (own / "evil.py").write_text("raise SystemExit('it ran')")
                 found = {**settings, "recipe": {**settings["recipe"], name: value}}
+                if "digest" in again:
+                    found["recipe_sha256"] = alasca.Recipe.from_json(found["recipe"]).digest()
                 if again:
                     write_sealed(run / "run.json", found)
                 else:
@@ -336,7 +338,7 @@ def edited(runs: Runs) -> Iterator[Attempt]:
                 require_line(said, 2)
                 assert "it ran" not in said.err
 
-            yield f"run.json by hand{' and signed' if again else ''}: {name} = {value}", attempt
+            yield f"run.json by hand{again}: {name} = {value}", attempt
     kinds: dict[str, object] = {
         "classes": "0123456789", "machine": None, "machine ": {}, "place": [], "recipe": None, "train_samples": "many",
         "run": 5, "changes": [{}], "notes": [1], "noise_rate": "x", "format": "2", "exact_resume": "yes", "title": None,

@@ -13,6 +13,7 @@ import contextlib
 import functools
 import io
 import json
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the run has ended."""
-        return (self.path / "done.json").is_file()
+        return os.path.lexists(self.path / "done.json")
 
     def publishing(self) -> None:
         """Make sure that this process may write: see `Claim.require`."""
@@ -138,7 +139,11 @@ class RunFolder:
 
     def settings(self) -> Settings:
         """run.json."""
-        return cast(Settings, sealed(self.path / "run.json", Settings))
+        path = self.path / "run.json"
+        found = cast(Settings, sealed(path, Settings))
+        if Recipe.from_json(found["recipe"]).digest() != found["recipe_sha256"]:
+            raise InputError(f"{path}: recipe is not the one of recipe_sha256; put the old file back")
+        return found
 
     @functools.cached_property
     def mark(self) -> Mark:
@@ -193,7 +198,7 @@ class RunFolder:
     def excerpts(self) -> dict[int, str]:
         """Beginnings of texts by row of samples.csv; empty where the run kept none."""
         path = self.path / "excerpts.json"
-        if not path.is_file():
+        if not self._has(path):
             return {}
         found = read_json(self._own(path))
         conform(found, dict[str, str], str(path))
@@ -259,7 +264,7 @@ class RunFolder:
     def pictures(self) -> dict[int, np.ndarray]:
         """Pictures by row of samples.csv; empty where the run kept none."""
         path = self.path / "pictures.safetensors"
-        if not path.is_file():
+        if not self._has(path):
             return {}
         kept = read_tensors(self._own(path))
         rows = tensor_of(path, kept, "rows", torch.int64, 1)
@@ -317,6 +322,10 @@ class RunFolder:
             return Records.from_table(table, tuple(self.settings()["classes"]))
         except ValueError as error:
             raise InputError(f"{path}: {error}") from error
+
+    def _has(self, path: Path) -> bool:
+        """Whether a run has a file that not all have: a finished one says so itself."""
+        return path.name in self.done()["files"] if self.finished else path.is_file()
 
     def _own(self, path: Path) -> Path:
         """The path of a file; of a finished run only what that run wrote."""

@@ -124,6 +124,7 @@ def resume(
                     if changed:
                         run.reopen()
                         run.write_settings({**described, **changed_settings(described, now, changed)})
+                    run.write_labels(prepared.split.samples.labels, transitions(prepared))
             return complete(prepared, run, True, progress)
 
 
