@@ -120,6 +120,7 @@ class Workbench:
         if best:
             expected = network_tensors(self.nets) | prefixed("method", own_tensors(self.job.method))
             require_fitting(best, expected, "the best epoch")
+        require_fitting(under("net", tensors), network_tensors(self.nets), "the networks")
         load_networks(self.nets, under("net", tensors))
         load_module(self.job.method, under("method", tensors), "the method")
         load_module(self.trace, under("trace", tensors), "the trace")
