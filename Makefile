@@ -32,7 +32,7 @@ check: .venv/dev
 # Kills, signals, full disks, lying files, wrong command lines, several processes: what was tried and what passed (half an
 # hour; small disks are mounted where that is allowed).
 break: .venv/dev
-	$(BIN)/python -m pytest -n auto tests/test_break.py -m long
+	$(BIN)/python -m pytest -n auto tests/test_break.py
 
 # Lines that define methods and loop, changed one at a time: the tests must notice each (half an hour).
 mutants: .venv/dev

@@ -213,6 +213,148 @@ def test_room_is_asked_for_before_training(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "full").exists()
 
 
+def test_a_change_takes_effect_at_one_step_whatever_is_damaged_later(tmp_path: Path):
+    """The older checkpoint follows the schedule from before: it is no fallback after the change."""
+    expected = outcome(resume(ran(tmp_path / "a", **SHORT).path, epochs=4).path)
+    run = ran(tmp_path / "b", **SHORT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("alasca.training.run.complete", lambda prepared, run, *rest: run)
+        resume(run.path, epochs=4)
+    with pytest.raises(InputError, match="has not ended"):
+        run.done()
+    with pytest.raises(InputError, match="has no model yet"):  # the old one is no result of these settings
+        alasca.load(run.path)
+    with open(max(run.checkpoints.iterdir()) / "values.json", "a") as file:
+        file.write("x")
+    with pytest.warns(UserWarning, match="is damaged"):
+        resume(run.path)
+    require_same(outcome(run.path), expected)
+    other = ran(tmp_path / "c", **SHORT)
+    (max(other.checkpoints.iterdir()) / "values.json").write_text("{}")
+    with pytest.raises(InputError, match=r"values\.json is damaged"):
+        resume(other.path, epochs=4)
+    assert other.done()["epochs"] == 2, "nothing was changed"
+
+
+def test_a_finished_run_takes_no_other_change(tmp_path: Path):
+    run = ran(tmp_path / "run", **SHORT)
+    for change in ({"threads": 2}, {"device": "cpu"}, {"workers": 1}):
+        with pytest.raises(InputError, match=r"but the run has ended; it goes on with more --epochs only"):
+            resume(run.path, **change)
+
+
+# links, copies, environments
+
+
+def test_links_that_were_planted_lead_nowhere(tmp_path: Path):
+    run = stopped(tmp_path / "run")
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    for name in (".report.html.tmp", ".metrics.jsonl.tmp", ".labels.safetensors.tmp", ".done.json.tmp", "metrics.jsonl",
+                 "report.html", "done.json.tmp", "samples.csv", "model.safetensors", "labels.safetensors"):  # fmt: skip
+        (run.path / name).unlink(missing_ok=True)
+        (run.path / name).symlink_to(victim)
+    assert here("resume", str(run.path)).code == 0
+    assert here("report", str(run.path)).code == 0
+    assert victim.read_text() == "kept"
+    assert not (run.path / "report.html").is_symlink()
+    for name in ("claim", "checkpoint", "network"):
+        other = stopped(tmp_path / f"with-{name}")
+        shutil.rmtree(other.path / name, ignore_errors=True)
+        (tmp_path / "outside").mkdir(exist_ok=True)
+        (other.path / name).symlink_to(tmp_path / "outside")
+        with pytest.raises(InputError, match=f"{name} is a link"):
+            resume(other.path)
+    assert not list((tmp_path / "outside").iterdir())
+
+
+def test_what_a_kill_left_of_files_is_swept_away(tmp_path: Path):
+    run = stopped(tmp_path / "run")
+    for name in (".model.json.0a1b2c3d.tmp", ".mine.0a1b2c3d.tmp"):
+        (run.path / name).touch()
+    resume(run.path)
+    assert [entry.name for entry in run.path.glob(".*")] == [".mine.0a1b2c3d.tmp"]
+
+
+def test_a_copy_is_nobodys(tmp_path: Path):
+    run = stopped(tmp_path / "run")
+    with claimed(run.path):
+        copy = shutil.copytree(run.path, tmp_path / "copy")
+        resume(copy)
+        with pytest.raises(InputError, match="is in use by process"):
+            resume(run.path)
+
+
+def test_numbers_at_the_end_of_the_range(tmp_path: Path):
+    (tmp_path / "claim").mkdir()
+    for name in ("99999999", "٩" * 8, "9" * 30, "x"):
+        (tmp_path / "claim" / name).touch()
+    assert claim.take(tmp_path).file.name == "100000000"
+    with pytest.raises(InputError, match="is in use"):
+        claim.take(tmp_path)
+    run = stopped(tmp_path / "run")
+    max(run.checkpoints.iterdir()).rename(run.checkpoints / "99999999")
+    resume(run.path)
+    assert (run.checkpoints / "100000000").exists()
+
+
+def test_a_folder_named_network_means_nothing_to_a_run_without(tmp_path: Path):
+    run = ran(tmp_path / "run", **SHORT)
+    run.network.mkdir()
+    (run.network / "config.json").write_text('{"auto_map": {"AutoConfig": "evil.C"}}')
+    assert alasca.load(run.path).predict(np.zeros((1, 1, 8, 8), np.uint8)).shape == (1, 10)
+
+
+@pytest.mark.parametrize(("name", "value", "words"), [
+    ("WORLD_SIZE", "abc", "WORLD_SIZE: 'abc' in the environment"), ("WORLD_SIZE", "2", "can't meet"),
+    ("RANK", "x", "RANK: 'x' in the environment"),
+])  # fmt: skip
+def test_environments_of_launchers_that_are_none(name: str, value: str, words: str, tmp_path: Path, monkeypatch):
+    for other in ("MASTER_ADDR", "RANK"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, value)
+    said = here("train", "--device", "cpu", "--epochs", "1", "--limit", "60", "--out", str(tmp_path / "r"))
+    assert said.code == 2, said
+    assert words in said.err
+    assert said.err.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_rank_that_a_scheduler_left_silences_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "")
+    assert "alasca: " in here("train", "--bogus").err
+
+
+def test_streams_that_are_closed(tmp_path: Path):
+    command = f"{sys.executable} -m alasca.cli"
+    for rest in (">&-", "2>&-", ">&- 2>&-", "> /dev/full"):
+        done = subprocess.run(
+            ["sh", "-c", f"{command} list networks {rest}"], capture_output=True, text=True, check=False
+        )
+        assert done.returncode in (0, 1), done
+        assert "Traceback" not in done.stderr
+        done = subprocess.run(
+            ["sh", "-c", f"{command} train --bogus {rest}"], capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stdout) == (2, ""), done
+
+
+def test_what_it_says_to_type_can_be_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("my run", "a;b$(touch x)", "-d"):
+        Path(f"./{name}").mkdir()
+        run = ran(Path(f"./{name}/r"), **SHORT)
+        (run.path / "done.json").unlink()
+        said = here("report", f"./{name}/r")
+        typed = said.out.splitlines()[0].partition("continue it with: alasca ")[2]
+        told = subprocess.run(
+            ["sh", "-c", f"printf '%s\\n' {typed}"], capture_output=True, text=True, check=True
+        ).stdout
+        assert Path(told.splitlines()[1]).resolve() == run.path.resolve()
+    assert not Path("x").exists()
+
+
 # nothing that is read runs
 
 

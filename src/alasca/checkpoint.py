@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from alasca.errors import InputError
-from alasca.files import digest, read_json, read_tensors, sync, write_json, write_tensors
+from alasca.files import digest, numbered, read_json, read_tensors, sync, write_json, write_tensors
 
 TENSORS, VALUES, MANIFEST = "tensors.safetensors", "values.json", "manifest.json"
 KEPT = 2
@@ -26,7 +26,7 @@ def save(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any])
     folder.mkdir(parents=True, exist_ok=True)
     for entry in folder.glob(".*.tmp"):
         shutil.rmtree(entry, ignore_errors=True)
-    number = max(numbers(folder), default=0) + 1
+    number = max(numbered(folder), default=0) + 1
     temporary = folder / f".{number:08d}.tmp"
     temporary.mkdir()
     write_tensors(temporary / TENSORS, tensors)
@@ -36,14 +36,9 @@ def save(folder: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any])
     final = folder / f"{number:08d}"
     os.rename(temporary, final)
     sync(folder)
-    for old in numbers(folder)[KEPT:]:
+    for old in numbered(folder)[KEPT:]:
         shutil.rmtree(folder / f"{old:08d}", ignore_errors=True)
     return final
-
-
-def numbers(folder: Path) -> list[int]:
-    """Numbers of the checkpoints in `folder`, the newest first."""
-    return sorted((int(entry.name) for entry in folder.glob("[0-9]" * 8)), reverse=True)
 
 
 def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -52,18 +47,37 @@ def load(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         InputError: there is none that is whole.
     """
-    kept = numbers(folder)
+    kept = numbered(folder)
     for number in kept:
         entry = folder / f"{number:08d}"
         try:
-            manifest = read_json(entry / MANIFEST)
-            for name in (TENSORS, VALUES):
-                if not isinstance(manifest, dict) or manifest.get(name) != digest(entry / name):
-                    raise InputError(f"{entry / name} is damaged: its digest is not the one in {MANIFEST}")
-            values = read_json(entry / VALUES)
-            if not isinstance(values, dict):
-                raise InputError(f"{entry / VALUES}: expected a JSON object")
-            return read_tensors(entry / TENSORS), values
+            return read(entry)
         except (InputError, OSError) as error:
-            warnings.warn(f"checkpoint {entry.name} is damaged ({error}); using the one before", stacklevel=2)
+            more = "; using the one before" if number != kept[-1] else ""
+            warnings.warn(f"checkpoint {entry.name} is damaged ({error}){more}", stacklevel=2)
     raise InputError(f"{folder} holds no whole checkpoint" + (f" (damaged: {len(kept)})" if kept else ""))
+
+
+def read_values(entry: Path) -> dict[str, Any]:
+    """The values of one checkpoint that nobody has changed; {} where they are damaged."""
+    try:
+        values = read_json(entry / VALUES)
+    except InputError:
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+def read(entry: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """One checkpoint.
+
+    Raises:
+        InputError, OSError: it is damaged.
+    """
+    manifest = read_json(entry / MANIFEST)
+    for name in (TENSORS, VALUES):
+        if not isinstance(manifest, dict) or manifest.get(name) != digest(entry / name):
+            raise InputError(f"{entry / name} is damaged: its digest is not the one in {MANIFEST}")
+    values = read_json(entry / VALUES)
+    if not isinstance(values, dict):
+        raise InputError(f"{entry / VALUES}: expected a JSON object")
+    return read_tensors(entry / TENSORS), values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -12,6 +13,7 @@ import torch.distributed.distributed_c10d as distributed_c10d
 from torch import Tensor, nn
 
 from alasca.errors import InputError
+from alasca.terminal import processes
 
 
 class Followed(InputError):
@@ -30,11 +32,17 @@ def world() -> tuple[int, int]:
 
 def join() -> bool:
     """Join the process group that torchrun's environment describes; False where there is none or it is joined."""
-    if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
+    if processes()[1] < 2 or dist.is_initialized():
         return False
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    except (ValueError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise InputError(
+            f"processes: WORLD_SIZE says several, which can't meet ({why}); start them by torchrun"
+        ) from error
     return True
 
 
@@ -44,15 +52,33 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-def first_to_tell() -> bool:
-    """Whether this process is the first of all that has something to say about its end, so that it is said once."""
+@contextlib.contextmanager
+def saying(follows: bool = False) -> Iterator[bool]:
+    """True in the first of all processes that has something to say about its end; the others wait until it is said.
+
+    Whoever ends first is followed by the launcher's signal to all, which would cut a word off.
+
+    Args:
+        follows: whether another one is known to say it.
+    """
     if world()[1] == 1:
-        return True
+        yield True
+        return
+    store = distributed_c10d._get_default_store()
     try:
-        told: int = distributed_c10d._get_default_store().add("alasca/told", 1)
+        first = not follows and store.add("alasca/told", 1) == 1
     except RuntimeError:  # the store went with its process
-        return world()[0] == 0
-    return told == 1
+        yield world()[0] == 0
+        return
+    if not first:
+        with contextlib.suppress(RuntimeError):
+            store.wait(["alasca/said"], timedelta(seconds=10))
+    try:
+        yield first
+    finally:
+        if first:
+            with contextlib.suppress(RuntimeError):
+                store.set("alasca/said", "1")
 
 
 def lost_another(error: BaseException) -> bool:

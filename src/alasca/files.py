@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import secrets
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,14 +53,48 @@ def require_memory(size: int, path: Path) -> None:
         )
 
 
+def new_file(path: Path) -> tuple[int, Path]:
+    """A file to write to, beside the one whose place it will take, of a name that nobody can guess; and where it is."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    return os.open(temporary, flags, 0o666), temporary
+
+
+def put(temporary: Path, path: Path) -> None:
+    """Give a written file its name, for good."""
+    os.replace(temporary, path)
+    sync(path.parent)
+
+
+def left_over(name: str) -> str | None:
+    """Whose place a file was to take that a kill left, by its name; None for others.
+
+    >>> left_over(".run.json.0a1b2c3d.tmp"), left_over("run.json")
+    ('run.json', None)
+    """
+    found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.tmp", name)
+    return None if found is None else found[1]
+
+
+def numbered(folder: Path) -> list[int]:
+    """Numbers that entries of a folder have for names, of eight digits or more, the largest first."""
+    names = (entry.name for entry in folder.glob("[0-9]*"))
+    plain = (int(name) for name in names if name.isascii() and name.isdecimal() and len(name) < 19)
+    return sorted((number for number in plain if os.path.lexists(folder / f"{number:08d}")), reverse=True)
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that a crash leaves the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    handle, temporary = new_file(path)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        put(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def json_bytes(value: Any) -> bytes:
@@ -127,19 +162,20 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    temporary = path.with_name(f".{path.name}.tmp")
-    with open(temporary, "wb") as file:
-        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+    handle, temporary = new_file(path)
+    mode = stat.S_IMODE(os.fstat(handle).st_mode)
+    os.close(handle)
     try:
         save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}, temporary)
-    except SafetensorError as error:
+        os.chmod(temporary, mode)  # as any file of this person's, not the library's 0600
+        sync(temporary)
+        put(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
         number = re.search(r"(?:code: |os error )(\d+)", str(error))
-        if number is None:
+        if isinstance(error, OSError) or number is None:
             raise
-        raise OSError(int(number[1]), os.strerror(int(number[1])), str(temporary)) from error
-    os.chmod(temporary, mode)  # as any file of this person's, not the library's 0600
-    sync(temporary)
-    os.replace(temporary, path)
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -152,7 +188,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     try:
-        open_regular(path).close()
+        with open_regular(path) as file:
+            require_memory(os.fstat(file.fileno()).st_size, path)
         return load_file(path)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

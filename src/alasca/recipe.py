@@ -149,6 +149,8 @@ class Recipe(Checked):
             raise InputError(f"set: {odd[0]!r}, expected the name of an option")
         if self.image_size is not None and self.crop is not None and self.crop > self.image_size:
             raise InputError(f"crop: {self.crop}, expected at most image-size ({self.image_size})")
+        if self.lr_min > self.lr:
+            raise InputError(f"lr-min: {self.lr_min}, expected at most lr ({self.lr})")
 
     def own_options(self) -> dict[str, Any]:
         """Options of the method."""

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from typing import TextIO
+
+from alasca.errors import InputError
 
 
 def visible(text: str) -> str:
@@ -18,6 +21,33 @@ def visible(text: str) -> str:
         letter if letter.isprintable() or letter in "\n\t" else letter.encode("unicode_escape").decode()
         for letter in text
     )
+
+
+def typed(path: object) -> str:
+    """A path as a shell takes it.
+
+    >>> typed("runs/a b"), typed("-d")
+    ("'runs/a b'", './-d')
+    """
+    text = str(path)
+    return shlex.quote(f"./{text}" if text.startswith("-") else text)
+
+
+def processes() -> tuple[int, int]:
+    """This process's rank and how many there are, as torchrun's environment says; ``(0, 1)`` without that.
+
+    Raises:
+        InputError: it says no number.
+    """
+    found = []
+    for name, usual in (("RANK", "0"), ("WORLD_SIZE", "1")):
+        text = os.environ.get(name) or usual
+        if not (text.isascii() and text.isdecimal()):
+            raise InputError(
+                f"{name}: {text!r} in the environment, expected a number; unset it, or start with torchrun"
+            )
+        found.append(int(text))
+    return (found[0], found[1]) if found[1] > 1 else (0, 1)
 
 
 def say(text: str = "", to: TextIO | None = None) -> None:

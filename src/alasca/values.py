@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 import tomllib
 import types
 import typing
@@ -13,6 +12,10 @@ from typing import Annotated, Any, Literal
 from alasca.errors import InputError
 
 WORDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", type(None): "none"}
+
+
+LARGEST = 3.4028234663852886e38
+"""Of the numbers that networks compute with (float32)."""
 
 
 def option_value(text: str) -> Any:
@@ -77,7 +80,7 @@ def fits(value: Any, hint: Any) -> bool:
     (True, False, False, True)
     """
     if hint is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # not so of NaN
+        return type(value) in (int, float) and abs(value) <= LARGEST  # not so of NaN
     if hint in WORDS:
         return type(value) is hint
     origin, parts = typing.get_origin(hint), typing.get_args(hint)

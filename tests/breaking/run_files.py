@@ -319,7 +319,7 @@ def edited(runs: Runs) -> Iterator[Attempt]:
         "noise": "symmetric:0.3", "method": "ce", "alasca": False, "epochs": 5, "batch_size": 32, "lr": 0.01,
         "optimizer": "adamw", "schedule": "constant", "seed": 3, "noise_seed": 7, "val_fraction": 0.2, "flip": True,
         "shift": 0, "weight_decay": 0.0, "momentum": 0.5, "precision": "bf16", "select": "last", "clip": 1.0,
-        "accumulate": 2, "limit": 64, "network": "evil:net", "data": "digits:x", "lr_min": 0.1,
+        "accumulate": 2, "limit": 64, "network": "evil:net", "data": "digits:x", "lr_min": 0.01,
     }  # fmt: skip
     for name, value in other.items():
         for again in ("", " and signed", " and signed with its digest"):

@@ -18,6 +18,7 @@ from alasca.audit.charts import histogram, lines, matrix
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.runs import Records, RunFolder
+from alasca.terminal import typed
 
 MATRIX_CLASSES = 25
 COMPARED = (
@@ -82,7 +83,7 @@ def figures(run: RunFolder) -> dict[str, Any]:
         return run.done()
     history = run.history()
     if not history:
-        raise InputError(f"run: {run.path} has not ended an epoch; continue it with: alasca resume {run.path}")
+        raise InputError(f"run: {run.path} has not ended an epoch; continue it with: alasca resume {typed(run.path)}")
     last = history[-1]
     shown = ("test_accuracy", "test_accuracy_main", "val_accuracy")
     found = {f"{name}_last": last[name] for name in shown if name in last}
@@ -165,7 +166,7 @@ def section(label: str, run: RunFolder, many: bool) -> str:
     ]
     words = (
         f"It has ended {len(history)} of {described['recipe']['epochs']} epochs, and what it thinks of each label is "
-        f"written at its end: <code>alasca resume {escape(str(run.path))}</code> goes on."
+        f"written at its end: <code>alasca resume {escape(typed(run.path))}</code> goes on."
     )
     if run.finished:
         records = run.records()

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 from alasca.errors import InputError
+from alasca.terminal import processes
 from alasca.values import option_value
 
 
 def new_folder(kind: str) -> Path:
     """A fresh name under ``runs/``; processes under torchrun could not agree on one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if processes()[1] > 1:
         raise InputError("out: processes under torchrun must agree on the run folder; give --out DIR")
     stem = Path("runs") / f"{kind}-{time.strftime('%Y%m%d-%H%M%S')}"
     name, k = stem, 1

@@ -15,7 +15,7 @@ from alasca.cli.options import GROUPS, WHOLE, PlaceOptions, RecipeOptions, place
 from alasca.errors import InputError
 from alasca.published_recipes import RECIPES
 from alasca.recipe import RUN, TRAINING, Place, Recipe
-from alasca.terminal import say
+from alasca.terminal import say, typed
 from alasca.values import written
 
 app = App(
@@ -46,8 +46,8 @@ def demo(
     from alasca.engine import Progress
     from alasca.training import prepare, train
 
-    if seeds < 1:
-        raise InputError(f"seeds: {seeds}, expected at least 1")
+    if not 1 <= seeds <= 100:
+        raise InputError(f"seeds: {seeds}, expected at least 1 and at most 100")
     folder = out or new_folder("demo")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"out: {folder} exists already and is no empty folder; choose another")
@@ -157,7 +157,7 @@ def report(
         found += [path] if (path / "run.json").is_file() or not inside else inside
     opened = [RunFolder.open(path) for path in found]
     for run in (run for run in opened if not run.finished):
-        say(f"{run.path} has not ended; continue it with: alasca resume {run.path}")
+        say(f"{run.path} has not ended; continue it with: alasca resume {typed(run.path)}")
     target = out or runs[0] / "report.html"
     for option, file in (("out", target), ("spreadsheet", spreadsheet)):
         if file is not None and (file.is_dir() or not file.parent.is_dir()):

@@ -6,8 +6,8 @@ import contextlib
 import logging
 import os
 import sys
+import time
 import tomllib
-import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,16 +18,14 @@ from cyclopts.config import Dict, Toml
 from alasca.cli.arguments import value_of
 from alasca.cli.codes import ENDED, FAILED
 from alasca.cli.commands import app
-from alasca.cli.outcome import ending
+from alasca.cli.outcome import ending, show
 from alasca.errors import InputError
 from alasca.files import read_bytes, reason
 from alasca.published_recipes import named_settings
-from alasca.terminal import hush, warn
+from alasca.terminal import hush, processes, warn
 
-REPORT = (
-    "this is a mistake in alasca, or in a network or method of your own that the lines above name; please report the "
-    "first with these lines, your command, and what alasca --version says"
-)
+WORD = 2.0
+"""Seconds in which the first process says why all of them end, before the launcher ends it."""
 
 
 class Lines(logging.Handler):
@@ -41,9 +39,11 @@ class Lines(logging.Handler):
 @contextlib.contextmanager
 def plain_streams() -> Iterator[None]:
     """Streams that take every letter, and warnings and logs as single lines; as they were afterwards."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed before we began
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115  # for as long as the program runs
+        if hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="backslashreplace")
     handler, log = Lines(), logging.getLogger("alasca")
     log.addHandler(handler)
     propagates, log.propagate = log.propagate, False
@@ -73,18 +73,18 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def ended(error: BaseException, shows: bool) -> int:
-    """Say what ended a command, where that is nobody else's to say, and the exit code."""
+    """Say what ended a command, where that is not said yet, and give the exit code."""
     found = ending(error)
-    if shows or found is None:
-        traceback.print_exception(error)
-    if found is None:
-        warn(REPORT)
-        return FAILED
-    if isinstance(error, BrokenPipeError):
+    try:
+        sys.stdout.flush()
+    except OSError:
         hush(sys.stdout)
-    if found.line and (found.told or os.environ.get("RANK", "0") == "0"):
-        warn(found.line)
-    return found.code
+    with contextlib.suppress(InputError):
+        if processes()[0] and found is not None:  # before they meet, all of them make the same mistake
+            time.sleep(WORD)
+            return found.code
+    show(error, found, shows)
+    return FAILED if found is None else found.code
 
 
 def configure(arguments: list[str]) -> None:
@@ -113,6 +113,8 @@ def check_flat(file: str, found: dict[str, Any]) -> None:
     """Raise `InputError` for what a file of settings would only seem to set: sections, and options turned round."""
 
     for name, value in found.items():
+        if name == "config":
+            raise InputError(f"config: {file} names another file; write its settings here")
         if isinstance(value, dict):
             raise InputError(f"config: {file} has a section [{name}]; write its settings at the top, as name = value")
         if name.startswith(("no-", "no_")):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +16,23 @@ from cyclopts import CycloptsError
 from alasca.cli.codes import FAILED, INTERRUPTED, MISUSED
 from alasca.errors import InputError, OutsideError
 from alasca.files import reason
+from alasca.terminal import typed, warn
+
+REPORT = (
+    "this is a mistake in alasca, or in a network or method of your own that the lines above name; please report the "
+    "first with these lines, your command, and what alasca --version says"
+)
 
 
 class Ending(NamedTuple):
-    """A line for people, empty where nothing is to be said, and the exit code. `told`: it is this process's to say."""
+    """A line for people, empty where nothing is to be said any more, and the exit code."""
 
     line: str
     code: int
-    told: bool = False
 
 
 class Ended(Exception):
-    """A command's end that one of its processes says."""
+    """A command's end, with all that there is to say of it."""
 
     def __init__(self, ending: Ending) -> None:
         super().__init__(ending.line)
@@ -44,7 +50,9 @@ def ending(error: BaseException, folder: Path | None = None) -> Ending | None:
         None for what nobody outside can have caused.
     """
     more = (
-        "" if folder is None or not (folder / "run.json").is_file() else f". Continue it with: alasca resume {folder}"
+        ""
+        if folder is None or not (folder / "run.json").is_file()
+        else f". Continue it with: alasca resume {typed(folder)}"
     )
     if isinstance(error, Ended):
         return error.ending
@@ -67,6 +75,16 @@ def ending(error: BaseException, folder: Path | None = None) -> Ending | None:
     return of_training(error, folder, more) if "torch" in sys.modules else None
 
 
+def show(error: BaseException, found: Ending | None, shows: bool = False) -> None:
+    """Print what an error means; where `shows`, or where it is a mistake of ours, with its traceback."""
+    if shows or found is None:
+        traceback.print_exception(error)
+    if found is None:
+        warn(REPORT)
+    elif found.line:
+        warn(found.line)
+
+
 def of_training(error: BaseException, folder: Path | None, more: str) -> Ending | None:
     """How what only training raises ends a command; see `ending`."""
     import torch
@@ -75,7 +93,7 @@ def of_training(error: BaseException, folder: Path | None, more: str) -> Ending 
     from alasca.engine import Diverged, Stopped
 
     if isinstance(error, Stopped):
-        kept = "" if folder is None else f". Continue it with: alasca resume {folder}"
+        kept = "" if folder is None else f". Continue it with: alasca resume {typed(folder)}"
         return Ending(f"{error}{kept}", 128 + error.signal if error.signal else INTERRUPTED)
     if isinstance(error, Diverged):
         return Ending(str(error), FAILED)

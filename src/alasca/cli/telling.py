@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from alasca.audit.report import grouped, table_rows
 from alasca.cli.codes import ENDED, FAILED
-from alasca.cli.outcome import Ended, Ending, ending
-from alasca.distributed import Followed, first_to_tell, join, leave, world
+from alasca.cli.outcome import Ended, Ending, ending, show
+from alasca.distributed import Followed, join, leave, saying, world
 from alasca.methods import list_methods, method_class, option_names
 from alasca.runs import RunFolder
-from alasca.terminal import say, visible
+from alasca.terminal import say, typed, visible
 from alasca.values import written
 
 
@@ -37,17 +39,22 @@ def resumable(folder: Path) -> Iterator[None]:
     """What ends a run in the block also says how it goes on; of several processes one says so.
 
     Raises:
-        Ended: in the place of every error, but for mistakes of ours in the process that tells them.
+        Ended: in the place of every error, but for mistakes of ours where there is one process.
     """
     try:
         yield
     except (Exception, KeyboardInterrupt) as error:
-        quiet = isinstance(error, Followed) or not first_to_tell()
         found = ending(error, folder)
-        if found is None and not quiet:
+        if world()[1] > 1:
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, once one of us has ended
+            with saying(isinstance(error, Followed)) as mine:
+                if mine:
+                    show(error, found)
+            raise Ended(Ending("", FAILED if found is None else found.code)) from error
+        if found is None:
             raise
-        line, code = ("", FAILED) if found is None else (found.line, found.code)
-        raise Ended(Ending("" if quiet else line, code, told=True)) from error
+        raise Ended(found) from error
 
 
 def tell(run: RunFolder) -> None:
@@ -74,7 +81,7 @@ def tell(run: RunFolder) -> None:
     say(f"labels that look wrong: {done['label_issues']} of {samples} (see {run.path}/samples.csv)")
     if held := described["val_samples"]:
         say(f"{held} samples were held out: what is said of them is the trained network's look at them")
-    say(f"Next: alasca report {run.path}")
+    say(f"Next: alasca report {typed(run.path)}")
 
 
 def show_table(runs: list[RunFolder]) -> None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from alasca.terminal import hush, visible
+from alasca.terminal import hush, processes, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -87,7 +87,7 @@ class Progress:
         Args:
             announces: whether to say what is about to be done.
         """
-        if os.environ.get("RANK", "0") != "0":
+        if processes()[0]:
             return Progress()
         shown = BarProgress(announces) if sys.stdout.isatty() else LineProgress(announces)
         return Unheard(shown)

@@ -71,7 +71,7 @@ def weights(make: Callable[[], Any], name: str) -> Any:
     """
     try:
         return make()
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"network: {name} can't be made ({' '.join(str(error).split())[:200]})") from error
 
 
@@ -100,8 +100,9 @@ def hf_network(name: str, num_classes: int, tokens: Tokens | None, pretrained: b
     def make() -> Any:
         auto = transformers.AutoModelForSequenceClassification
         if pretrained:
-            return auto.from_pretrained(name, num_labels=num_classes)
-        return auto.from_config(transformers.AutoConfig.from_pretrained(name, num_labels=num_classes))
+            return auto.from_pretrained(name, num_labels=num_classes, trust_remote_code=False)
+        config = transformers.AutoConfig.from_pretrained(name, num_labels=num_classes, trust_remote_code=False)
+        return auto.from_config(config, trust_remote_code=False)
 
     assert tokens is not None, "a network of texts is made for token ids"
     model: nn.Module = weights(make, f"hf:{name}")
@@ -112,13 +113,13 @@ def keep_hf(name: str, folder: Path) -> None:
     """Write a transformers model's configuration and tokenizer into a folder."""
     transformers = library("transformers")
     for auto in (transformers.AutoConfig, transformers.AutoTokenizer):
-        auto.from_pretrained(name).save_pretrained(folder)
+        auto.from_pretrained(name, trust_remote_code=False).save_pretrained(folder)
 
 
 def hf_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens]:
     """The tokenizer of a transformers model, and what its numbers mean."""
     transformers = library("transformers")
-    tokenizer = weights(lambda: transformers.AutoTokenizer.from_pretrained(name), f"hf:{name}")
+    tokenizer = weights(lambda: transformers.AutoTokenizer.from_pretrained(name, trust_remote_code=False), f"hf:{name}")
     if tokenizer.pad_token_id is None:
         raise InputError(f"network: the tokenizer of hf:{name} has no padding token; give it one and save it anew")
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from alasca.errors import InputError
+from alasca.files import left_over
 from alasca.runs.claim import FOLDER as CLAIM
+from alasca.terminal import typed
 
-BEGINNINGS = {"labels.safetensors", ".labels.safetensors.tmp", "metrics.jsonl", ".metrics.jsonl.tmp", ".run.json.tmp"}
-"""Files that are there before the first epoch."""
+BEGINNINGS = {"labels.safetensors", "metrics.jsonl"}
+"""Files that are there before run.json makes a run of them."""
 
 
 def refuse_used(path: Path) -> None:
     """Raise `InputError` where a folder holds anything else than what a kill leaves before the first epoch."""
-    if not path.exists() or (path.is_dir() and begun(path)):
+    if not str(path).isprintable():
+        raise InputError(f"out: {str(path)!r}, expected a name that can be read and typed")
+    if not os.path.lexists(path) or (path.is_dir() and begun(path)):
         return
     hint = "it is not empty"
     if (path / "done.json").exists():
-        hint = f"a finished run; look at it with: alasca report {path}"
+        hint = f"a finished run; look at it with: alasca report {typed(path)}"
     elif (path / "run.json").exists():
-        hint = f"continue it with: alasca resume {path}"
+        hint = f"continue it with: alasca resume {typed(path)}"
     raise InputError(f"out: {path} exists already ({hint}); choose another folder")
 
 
@@ -27,7 +32,8 @@ def begun(path: Path) -> bool:
     """Whether a folder holds only what a kill leaves before the first epoch; a file of somebody else's is kept."""
     found = {entry.name: entry for entry in path.iterdir()}
     history = found.get("metrics.jsonl")
-    return found.keys() <= {CLAIM, *BEGINNINGS} and (history is None or history.stat().st_size == 0)
+    ours = {name for name in found if left_over(name) in {*BEGINNINGS, "run.json"}}
+    return found.keys() - ours <= {CLAIM, *BEGINNINGS} and (history is None or history.stat().st_size == 0)
 
 
 def begin_anew(path: Path) -> None:

@@ -22,11 +22,12 @@ from typing import Any
 import psutil
 
 from alasca.errors import InputError, OutsideError
-from alasca.files import parse_json, read_bytes
+from alasca.files import numbered, parse_json, read_bytes
 
 FOLDER = "claim"
 BEAT, STALE = 10.0, 120.0
 """Seconds between two signs of life, and after how many without one a process on another host is taken for dead."""
+TRIES = 1000
 CLOCKS = 2.0
 """Seconds by which two looks at when a process started may differ."""
 
@@ -45,7 +46,7 @@ class Claim:
 
     def require(self) -> None:
         """Raise `OutsideError` unless the folder is still this process's: to be asked before anything is published."""
-        newest = generations(self.file.parent)[:1]
+        newest = numbered(self.file.parent)[:1]
         if newest != [int(self.file.name)] or read(self.file).get("mark") != self.mark:
             raise OutsideError(
                 f"{self.file.parent.parent} was taken over by another process while this one did not answer"
@@ -76,11 +77,13 @@ def claimed(folder: Path) -> Iterator[Claim]:
 def take(folder: Path) -> Claim:
     """Make the next claim on a folder; errors as `claimed`."""
     inside = folder / FOLDER
+    if inside.is_symlink():
+        raise InputError(f"run: {inside} is a link, and a run writes into its own folder only; remove it")
     inside.mkdir(exist_ok=True)
     mark = uuid.uuid4().hex
-    content = json.dumps({"mark": mark, **identity()}).encode()
-    while True:
-        newest = next(iter(generations(inside)), 0)
+    content = json.dumps({"mark": mark, "folder": folder.stat().st_ino, **identity()}).encode()
+    for _ in range(TRIES):
+        newest = next(iter(numbered(inside)), 0)
         if newest and (holder := held_by(inside / f"{newest:08d}")) is not None:
             raise InputError(f"run: {folder} is in use by {holder}; wait for its end, or stop it first")
         file = inside / f"{newest + 1:08d}"
@@ -95,9 +98,13 @@ def take(folder: Path) -> Claim:
             raise
         finally:
             os.close(handle)
-        for old in generations(inside)[1:]:
+        if numbered(inside)[0] > newest + 1:  # others came and went since we looked
+            file.unlink(missing_ok=True)
+            continue
+        for old in numbered(inside)[1:]:
             (inside / f"{old:08d}").unlink(missing_ok=True)
         return Claim(file, mark)
+    raise OutsideError(f"{inside} can't be claimed: others do so all the time, or what lies there is no claim")
 
 
 def beat(claim: Claim, over: threading.Event) -> None:
@@ -105,11 +112,6 @@ def beat(claim: Claim, over: threading.Event) -> None:
     while not over.wait(BEAT):
         with contextlib.suppress(OSError):  # a disk that is away for a while; the next one tells
             os.utime(claim.file)
-
-
-def generations(inside: Path) -> list[int]:
-    """Numbers of the claims, the newest first."""
-    return sorted((int(entry.name) for entry in inside.glob("[0-9]" * 8)), reverse=True)
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -129,8 +131,8 @@ def held_by(file: Path) -> str | None:
             break
         time.sleep(0.1)
         found = read(file)
-    if found.get("released") or not found:
-        return None
+    if found.get("released") or not found or found.get("folder") not in (None, file.parent.parent.stat().st_ino):
+        return None  # the last: of a folder that this is a copy of
     process, host, started = found.get("process"), found.get("host"), found.get("started")
     if host == here() and type(process) is int and type(started) is float:
         return f"process {process}" if runs(process, started) else None

@@ -18,17 +18,17 @@ import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from alasca import checkpoint
 from alasca.errors import InputError
 from alasca.files import (
     digest,
+    left_over,
     open_regular,
     parse_json,
     read_bytes,
@@ -42,21 +42,15 @@ from alasca.files import (
 )  # fmt: skip
 from alasca.recipe import Recipe
 from alasca.runs.beginning import begin_anew, refuse_used
+from alasca.runs.checkpoints import Mark, add, carry_over, newest
 from alasca.runs.claim import Claim, claimed
 from alasca.runs.reading import check_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
+from alasca.terminal import typed
 from alasca.values import conform
 
 Json = dict[str, Any]
-
-
-class Mark(NamedTuple):
-    """What ties a checkpoint to its run: the run's id, its recipe's digest, and those that it had before changes."""
-
-    run: str = ""
-    recipe: str = ""
-    earlier: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,7 +80,9 @@ class RunFolder:
             raise InputError(f"out: {path} can't be made ({reason(error)})") from error
         with claimed(path) as claim:
             begin_anew(path)
-            yield cls(path, claim)
+            run = cls(path, claim)
+            run.tidy()
+            yield run
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -108,8 +104,13 @@ class RunFolder:
             InputError: there is none, or another process works there.
         """
         cls.open(path)
+        for inside in (path / "checkpoint", path / "network"):
+            if inside.is_symlink():
+                raise InputError(f"run: {inside} is a link, and a run writes into its own folder only; remove it")
         with claimed(path) as claim:
-            yield cls(path, claim)
+            run = cls(path, claim)
+            run.tidy()
+            yield run
 
     @property
     def checkpoints(self) -> Path:
@@ -125,6 +126,12 @@ class RunFolder:
     def finished(self) -> bool:
         """Whether the run has ended."""
         return os.path.lexists(self.path / "done.json")
+
+    def tidy(self) -> None:
+        """Remove what kills left of files that were being written."""
+        for entry in self.path.iterdir():
+            if left_over(entry.name) in {*ENDINGS, "run.json", "done.json"}:
+                entry.unlink(missing_ok=True)
 
     def publishing(self) -> None:
         """Make sure that this process may write: see `Claim.require`."""
@@ -160,24 +167,16 @@ class RunFolder:
     def write_checkpoint(self, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
         """Add a checkpoint of this run and keep the last two."""
         self.publishing()
-        mark = self.mark
-        checkpoint.save(self.checkpoints, tensors, {**values, "run": mark.run, "recipe": mark.recipe})
+        add(self.checkpoints, tensors, values, self.mark)
 
     def read_checkpoint(self) -> tuple[dict[str, Tensor], Json] | None:
-        """The newest whole checkpoint; None where there is none at all.
+        """The newest whole checkpoint; see `newest`."""
+        return newest(self.checkpoints, self.mark)
 
-        Raises:
-            InputError: all are damaged, or it belongs to another run or to other settings.
-        """
-        if not checkpoint.numbers(self.checkpoints):
-            return None
-        tensors, values = checkpoint.load(self.checkpoints)
-        mark = self.mark
-        if values.pop("run", None) != mark.run:
-            raise InputError(f"{self.checkpoints}: its checkpoints are another run's; put this run's own back")
-        if values.pop("recipe", None) not in (mark.recipe, *mark.earlier):
-            raise InputError(f"{self.checkpoints}: its checkpoints follow another recipe than {self.path / 'run.json'}")
-        return tensors, values
+    def carry_over(self) -> None:
+        """After a change of recipe, put the newest checkpoint under the new one; see `carry_over`."""
+        self.publishing()
+        carry_over(self.checkpoints, self.mark)
 
     def write_labels(self, labels: Tensor, transitions: Tensor | None = None) -> None:
         """Keep the given labels and, where the truth is known, how many of true class i are labelled j ``[K, K]``."""
@@ -247,13 +246,15 @@ class RunFolder:
             InputError: the run has none yet.
         """
         path = self.path / "model.json"
-        if not path.is_file():
-            raise InputError(f"run: {self.path} has no model yet; continue it with: alasca resume {self.path}")
+        if not self.finished:
+            raise InputError(f"run: {self.path} has no model yet; continue it with: alasca resume {typed(self.path)}")
         described = cast(Described, sealed(path, Described))
         tensors = self.path / "model.safetensors"
         if described["run"] != self.settings()["run"]:
             raise InputError(f"{path} is another run's; put this run's own back")
         require_digest(tensors, described["tensors"], "model.json")
+        for name in (name for name in self.done()["files"] if name.startswith("network/")):
+            self._own(self.path / name)
         return read_tensors(tensors), described
 
     def write_pictures(self, pictures: Tensor, rows: Tensor) -> None:
@@ -277,7 +278,8 @@ class RunFolder:
         """Write done.json, the mark of a finished run, with the digests of all that it ends with."""
         self.publishing()
         kept = [entry for entry in self.path.iterdir() if entry.is_file() and entry.name in ENDINGS]
-        files = {entry.name: digest(entry) for entry in sorted(kept)}
+        kept += [entry for entry in self.network.glob("*") if entry.is_file()]
+        files = {entry.relative_to(self.path).as_posix(): digest(entry) for entry in sorted(kept)}
         write_sealed(self.path / "done.json", {**value, "run": self.mark.run, "files": files})
 
     def done(self) -> Json:
@@ -288,7 +290,7 @@ class RunFolder:
         """
         path = self.path / "done.json"
         if not self.finished:
-            raise InputError(f"run: {self.path} has not ended; continue it with: alasca resume {self.path}")
+            raise InputError(f"run: {self.path} has not ended; continue it with: alasca resume {typed(self.path)}")
         found = sealed(path, Done, Figure)
         if found["run"] != self.settings()["run"]:
             raise InputError(f"{path} is another run's; put this run's own back")
@@ -330,10 +332,10 @@ class RunFolder:
     def _own(self, path: Path) -> Path:
         """The path of a file; of a finished run only what that run wrote."""
         if self.finished:
-            files = self.done()["files"]
-            if path.name not in files:
+            files, name = self.done()["files"], path.relative_to(self.path).as_posix()
+            if name not in files:
                 raise InputError(f"{path} is no file of this run (done.json does not name it)")
-            require_digest(path, files[path.name], "done.json")
+            require_digest(path, files[name], "done.json")
         return path
 
 

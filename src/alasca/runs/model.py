@@ -124,7 +124,7 @@ def load(folder: str | Path, network: str | None = None) -> Model:
     require_named(recipe.network, network, str(run.path / "model.json"), "load(folder, network={!r})")
     classes, shape, last = tuple(described["classes"]), tuple(described["shape"]), described["channels_last"]
     raw_shape = tuple(described["raw_shape"])
-    if run.network.is_dir():
+    if recipe.network.startswith("hf:"):
         recipe = replace(recipe, network=f"hf:{run.network}")
     tokenizer = None
     if transform.kind == "texts":

@@ -40,6 +40,7 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
         prepared.job.place.channels_last,
     )  # fmt: skip
     run.write_model(model_tensors(fitted.method, fitted.nets), described)
+    run.publishing()
     keep_network(prepared.recipe.network, run.network)
     records = collect(prepared, fitted, split)
     run.write_records(records)

@@ -78,6 +78,8 @@ def resolve(recipe: Recipe, task: Task) -> Recipe:
         raise InputError(f"val-fraction: {fraction}, but the data have held-out samples of their own; leave it out")
     kind = "texts" if isinstance(task.inputs, Texts) else KINDS[task.inputs.dtype]
     check_sizes(recipe, task, kind)
+    if recipe.epoch_samples is not None and recipe.epoch_samples > len(task.labels):
+        raise InputError(f"epoch-samples: {recipe.epoch_samples}, but there are {len(task.labels)} samples")
     crops = recipe.crop is not None and task.crop is None  # its random place is all the shift there is
     return replace(
         recipe, network=named_network(recipe.network, kind), select=select, val_fraction=fraction,

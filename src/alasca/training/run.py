@@ -15,11 +15,13 @@ from alasca.data import Task
 from alasca.distributed import barrier, first_alone, world
 from alasca.engine import Progress, Trainer, borrowed_process
 from alasca.errors import InputError
+from alasca.files import numbered
 from alasca.methods import method_of
 from alasca.networks import require_named
 from alasca.recipe import Place, Recipe
 from alasca.runs import Json, RunFolder
 from alasca.runs.schemas import Settings
+from alasca.terminal import typed
 from alasca.training.announce import announce
 from alasca.training.finish import finish
 from alasca.training.prepare import Prepared, describe, prepare, transitions
@@ -99,6 +101,9 @@ def resume(
     run, path = RunFolder.open(Path(folder)), Path(folder)
     if run.finished and epochs is None:
         run.done()
+        for name, value in (("device", device), ("threads", threads), ("workers", workers)):
+            if value is not None:
+                raise InputError(f"{name}: {value}, but the run has ended; it goes on with more --epochs only")
         return run
     with contextlib.ExitStack() as held:
         with first_alone() as first:
@@ -106,7 +111,7 @@ def resume(
                 run = held.enter_context(RunFolder.held(path))
         described = run.settings()
         recipe, place = Recipe.from_json(described["recipe"]), Place.from_json(described["place"])
-        require_named(recipe.network, network, str(path / "run.json"), f"alasca resume {path} --network {{}}")
+        require_named(recipe.network, network, str(path / "run.json"), f"alasca resume {typed(path)} --network {{}}")
         if task is None and described["from_program"]:
             raise InputError(f"resume: {path} was started on a task made in Python; pass it: resume(folder, task)")
         given = {"device": device, "threads": threads, "workers": workers}
@@ -122,8 +127,11 @@ def resume(
                 if first:
                     require_space(prepared, path)
                     if changed:
+                        for number in numbered(run.checkpoints)[:1]:
+                            checkpoint.read(run.checkpoints / f"{number:08d}")  # else the change would come earlier
                         run.reopen()
                         run.write_settings({**described, **changed_settings(described, now, changed)})
+                    run.carry_over()
                     run.write_labels(prepared.split.samples.labels, transitions(prepared))
             return complete(prepared, run, True, progress)
 
@@ -152,6 +160,13 @@ def require_alike(was: Settings, now: Json, path: Path, inexact: bool, allowed: 
     different = [name for name in different if name not in allowed]
     if different and not inexact:
         name = different[0]
+        if name == "processes":
+            count = was["machine"]["processes"]
+            start = f"torchrun --nproc-per-node {count} -m alasca.cli resume" if count > 1 else "alasca resume, alone"
+            raise InputError(
+                f"resume: processes: {now['machine'][name]}, and the run had {count}; start it with {start}, or add "
+                "--inexact, to end in other bits"
+            )
         raise InputError(
             f"resume: {name} is {now['machine'][name]!r} here and was {was['machine'].get(name)!r}, so the run would "
             "not end in the same bits; add --inexact to go on all the same"
@@ -182,7 +197,7 @@ def complete(prepared: Prepared, run: RunFolder, resuming: bool, progress: Progr
 def require_space(prepared: Prepared, path: Path) -> None:
     """Raise `InputError` where a disk has less room than the checkpoints take that are kept, and one being written."""
     there = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.is_dir())
-    kept = len(checkpoint.numbers(path / "checkpoint"))
+    kept = min(checkpoint.KEPT, len(numbered(path / "checkpoint")))
     needed, free = (checkpoint.KEPT + 1 - kept) * prepared.checkpoint_bytes, shutil.disk_usage(there).free
     if free < needed:
         raise InputError(
