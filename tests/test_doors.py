@@ -237,7 +237,7 @@ def test_wrong_inputs_to_a_model_are_one_line(tmp_path: Path):
         with pytest.raises(InputError, match=words):
             model.predict(wrong)
     (run.path / "model.json").unlink()
-    with pytest.raises(InputError, match="model.json: no such file"):
+    with pytest.raises(InputError, match=r"model\.json: no such file"):
         alasca.load(run.path)
 
 

@@ -395,6 +395,20 @@ def test_a_network_of_ones_own_is_imported_only_where_it_is_named_again(evil: Ru
     assert Path("trace").exists()
 
 
+def test_the_line_to_go_on_with_names_what_it_takes(evil: RunFolder):
+    (evil.path / "done.json").unlink()
+    network = evil.settings()["recipe"]["network"]
+    found = ending(OSError(28, "No space left on device"), evil.path)
+    assert found is not None
+    assert found.line.endswith(f"Continue it with: alasca resume {evil.path} --network {network}")
+    resealed(evil.path / "run.json", machine={**evil.settings()["machine"], "processes": 3})
+    found = ending(Stopped("stopped", 2), evil.path)
+    assert found is not None
+    assert found.line.endswith(
+        f"with: torchrun --nproc-per-node 3 -m alasca.cli resume {evil.path} --network {network}"
+    )
+
+
 def test_the_current_folder_is_never_searched_first(tmp_path: Path):
     for name in ("rich", "tomllib", "psutil", "torch"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('it ran')")

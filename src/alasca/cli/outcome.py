@@ -49,11 +49,8 @@ def ending(error: BaseException, folder: Path | None = None) -> Ending | None:
     Returns:
         None for what nobody outside can have caused.
     """
-    more = (
-        ""
-        if folder is None or not (folder / "run.json").is_file()
-        else f". Continue it with: alasca resume {typed(folder)}"
-    )
+    begun = folder is not None and (folder / "run.json").is_file()
+    more = f". Continue it with: {again(folder)}" if folder is not None and begun else ""
     if isinstance(error, Ended):
         return error.ending
     if isinstance(error, CycloptsError):
@@ -75,6 +72,23 @@ def ending(error: BaseException, folder: Path | None = None) -> Ending | None:
     return of_training(error, folder, more) if "torch" in sys.modules else None
 
 
+def again(folder: Path) -> str:
+    """What to type for a run to go on: with as many processes, and a network of one's own named again."""
+    line = f"alasca resume {typed(folder)}"
+    if "torch" not in sys.modules:
+        return line
+    from alasca.networks import is_own
+    from alasca.runs import RunFolder
+
+    try:
+        settings = RunFolder(folder).settings()
+    except InputError:  # told when it is tried
+        return line
+    network, count = settings["recipe"]["network"], settings["machine"]["processes"]
+    line += f" --network {typed(network)}" if is_own(network) else ""
+    return line if count == 1 else f"torchrun --nproc-per-node {count} -m alasca.cli {line.partition(' ')[2]}"
+
+
 def show(error: BaseException, found: Ending | None, shows: bool = False) -> None:
     """Print what an error means; where `shows`, or where it is a mistake of ours, with its traceback."""
     if shows or found is None:
@@ -93,7 +107,7 @@ def of_training(error: BaseException, folder: Path | None, more: str) -> Ending 
     from alasca.engine import Diverged, Stopped
 
     if isinstance(error, Stopped):
-        kept = "" if folder is None else f". Continue it with: alasca resume {typed(folder)}"
+        kept = "" if folder is None else f". Continue it with: {again(folder)}"
         return Ending(f"{error}{kept}", 128 + error.signal if error.signal else INTERRUPTED)
     if isinstance(error, Diverged):
         return Ending(str(error), FAILED)
