@@ -469,6 +469,19 @@ def test_a_seal_notices_every_change(tmp_path: Path):
         run.done()
 
 
+def test_a_model_of_another_run_is_refused(tmp_path: Path):
+    run, other = ran(tmp_path / "a", **SHORT), ran(tmp_path / "b", **SHORT, seed=1)
+    kept = (run.path / "model.safetensors").read_bytes()
+    shutil.copy(other.path / "model.safetensors", run.path)
+    with pytest.raises(InputError, match=r"model\.safetensors was changed.*not the one in model\.json"):
+        alasca.load(run.path)
+    (run.path / "model.safetensors").write_bytes(kept)
+    for name in ("model.safetensors", "model.json"):
+        shutil.copy(other.path / name, run.path)
+    with pytest.raises(InputError, match=r"model\.json is another run's"):
+        alasca.load(run.path)
+
+
 # output
 
 

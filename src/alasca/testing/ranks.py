@@ -127,6 +127,10 @@ def worker(folder: Path) -> None:
 def agreement() -> dict[str, Any]:
     """What two processes must agree on, or share."""
     found: dict[str, Any] = {"digests": {}}
+    fresh = trainer(create_method("ce"), planted(8, HELD), settings(3)).enter(0).nets[0]
+    seen = [int(value) for name, value in fresh.named_buffers() if name.endswith("num_batches_tracked")]
+    assert seen, "no BatchNorm to look at"
+    assert not any(seen), "what is done before the first step has left a trace"
     drawn: dict[str, Make] = {"a plan that draws": lambda: create_method("crust", start=1, epsilon=0.5)}
     for name, make in {**registered(), **drawn}.items():
         digests = Digests()
