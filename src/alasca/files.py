@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import json
@@ -10,6 +11,7 @@ import os
 import re
 import secrets
 import stat
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +45,19 @@ def read_bytes(path: Path) -> bytes:
     with open_regular(path) as file:
         require_memory(os.fstat(file.fileno()).st_size, path)
         return file.read()
+
+
+def read_gzip(path: Path) -> bytes:
+    """What a gzip file holds, unpacked; errors as `open_regular`, or that it is none, or too large to be held."""
+    parts: list[bytes] = []
+    with open_regular(path) as file, gzip.open(file) as unpacked:
+        try:
+            while part := unpacked.read(1 << 24):
+                parts.append(part)
+                require_memory(sum(map(len, parts)), path)
+        except (EOFError, zlib.error) as error:
+            raise OSError(errno.EIO, f"it is no whole gzip file ({error})", str(path)) from error
+    return b"".join(parts)
 
 
 def require_memory(size: int, path: Path) -> None:

@@ -105,7 +105,14 @@ class Recipe(Checked):
     label: str = setting(FILES, "label", "Column of a table's labels.")
     true: str | None = setting(FILES, None, "Column of true labels, for evaluation only.")
     id: str | None = setting(FILES, None, "Column of sample ids.")
-    split: str | None = setting(FILES, None, "Column that says train or test.")
+    split: str | None = setting(FILES, None, "Column that says train, test or validation.")
+    missing_label: str | None = setting(
+        FILES, None, "What says that there is no label. Default: nothing, NaN, None, N/A."
+    )
+    normalise_labels: bool = setting(FILES, False, "Join labels that differ in space, case or as 1 and 1.0 do.")
+    classes_are_splits: bool = setting(FILES, False, "Folders train, test, ... are classes all the same.")
+    train_split: str | None = setting(FILES, None, "Split of a Hugging Face set to train on. Default: train.")
+    test_split: str | None = setting(FILES, None, "Split of it to test on. Default: test, or validation.")
     max_length: int = setting(FILES, 128, "Tokens of a text that are read.", least=2)
 
     method: str = setting(METHOD, "ce", "Method for the main classifier; see alasca list.")

@@ -34,7 +34,7 @@ def ranking_auroc(records: Records) -> float | None:
 
     if records.true is None:
         return None
-    known = np.isfinite(records.quality)  # a sample that could not be read has none
+    known = np.isfinite(records.quality) & records.judged  # a sample that could not be read has none
     wrong = (records.given != records.true)[known]
     if wrong.all() or not wrong.any():
         return None

@@ -35,7 +35,9 @@ def assess(
         columns: what the method knows of each sample, by name ``[N]``.
         truth: true labels, for evaluation only, or None.
     """
-    probability, margin, _ = against_others(log_p, given)
+    absent = array(given) < 0
+    unread = unread & ~absent
+    probability, margin, _ = against_others(log_p, given.clamp(min=0))
     seen, visits = traced.visits > 0, traced.visits.clamp(min=1)
     predicted = log_p.argmax(1)
     quality = (traced.probability / visits).where(seen, probability).clamp(0, 1)
@@ -43,16 +45,20 @@ def assess(
     rival = traced.rival.long().where(seen & (traced.differing > 0), predicted)
     issue, suggested = find_issues(array(given), array(differing), array(rival))
     issue[unread], suggested[unread] = False, array(given)[unread]
+    issue[absent], suggested[absent] = False, array(predicted)[absent]
     extra = {name: array(values.cpu().double()) for name, values in columns.items()}
+    for values in extra.values():
+        values[absent] = np.nan
     if bool((traced.sub_visits > 0).any()):
         visited = traced.sub_visits.clamp(min=1)
         for name, values in (("sub_quality", traced.sub_probability), ("sub_margin", traced.sub_margin)):
             extra[name] = array((values / visited).masked_fill(traced.sub_visits == 0, float("nan")))
-    final = array(quality)
-    final[unread] = np.nan
+    final, gap, share = array(quality), array((traced.margin / visits).where(seen, margin)), array(differing)
+    final[unread | absent] = np.nan
+    gap[absent] = share[absent] = np.nan
     return Records(
         tuple(ids), tuple(classes), array(given), array(predicted), suggested, issue, final,
-        array((traced.margin / visits).where(seen, margin)), array(differing), array(traced.visits), held, extra,
+        gap, share, array(traced.visits), held, extra,
         None if truth is None else array(truth),
     )  # fmt: skip
 

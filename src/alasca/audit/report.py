@@ -182,13 +182,15 @@ def section(label: str, run: RunFolder, many: bool) -> str:
 
 def found_in(records: Records) -> str:
     """How many labels look wrong and, where the truth is known, how right that is."""
-    flagged, total = int(records.issue.sum()), len(records.given)
+    flagged, total = int(records.issue.sum()), int((records.given >= 0).sum())
     known = ""
     if records.true is not None:
-        wrong = records.given != records.true
+        wrong = (records.given != records.true) & records.judged
         hit = int((wrong & records.issue).sum())
         right = int(((records.suggested == records.true) & wrong & records.issue).sum())
         known = f" {int(wrong.sum())} are wrong in truth: {hit} of them were found, and {right} suggestions are right."
+    if total < len(records.given):
+        known += f" {len(records.given) - total} samples have no label: theirs is the network's suggestion."
     return (
         f"{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} The whole table is in "
         "<code>samples.csv</code>."
@@ -230,7 +232,8 @@ def confidences(records: Records) -> str:
     if records.true is None:
         return histogram("Confidence", [("all samples", "a", values)], name)
     wrong = records.given != records.true
-    groups = [("rightly labelled", "a", values[~wrong]), ("wrongly labelled", "b", values[wrong])]
+    known = records.judged
+    groups = [("rightly labelled", "a", values[~wrong & known]), ("wrongly labelled", "b", values[wrong & known])]
     return histogram("Confidence", groups, name)
 
 
@@ -250,8 +253,8 @@ def suspect_list(records: Records, rows: list[int], excerpts: dict[int, str]) ->
     lines: list[dict[str, str]] = []
     for k in rows:
         text = {"text": excerpts.get(k, "")} if excerpts else {}
-        given, suggested = records.classes[records.given[k]], records.classes[records.suggested[k]]
-        true = {} if records.true is None else {"true": records.classes[records.true[k]]}
+        given, suggested = records.name(records.given[k]), records.name(records.suggested[k])
+        true = {} if records.true is None else {"true": records.name(records.true[k])}
         quality = f"{records.quality[k]:.3f}"
         lines.append(
             {"sample": records.ids[k], **text, "given": given, "suggested": suggested, **true, "quality": quality}
@@ -266,8 +269,8 @@ def suspect_list(records: Records, rows: list[int], excerpts: dict[int, str]) ->
 
 def caption(records: Records, k: int) -> str:
     """Given and suggested label of one sample, and the true one where it is known."""
-    given, suggested = records.classes[records.given[k]], records.classes[records.suggested[k]]
-    true = "" if records.true is None else f"<br>true {escape(records.classes[records.true[k]])}"
+    given, suggested = records.name(records.given[k]), records.name(records.suggested[k])
+    true = "" if records.true is None else f"<br>true {escape(records.name(records.true[k]))}"
     better = f"<br>suggested <b>{escape(suggested)}</b>" if records.issue[k] else "<br>kept"
     return f"<figcaption>given <b>{escape(given)}</b>{better}{true}</figcaption>"
 
@@ -287,7 +290,8 @@ def matrix_of(records: Records) -> str:
     """Counts of given against suggested labels; the classes with the most issues where there are many."""
     size = len(records.classes)
     counts = np.zeros((size, size), dtype=int)
-    np.add.at(counts, (records.given, records.suggested), 1)
+    labelled = records.given >= 0
+    np.add.at(counts, (records.given[labelled], records.suggested[labelled]), 1)
     if size <= MATRIX_CLASSES:
         return matrix(counts, records.classes, "given label", "suggested label")
     moved = counts - np.diag(np.diag(counts))

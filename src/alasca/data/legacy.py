@@ -1,7 +1,7 @@
 """Published files in formats that could execute code: CIFAR's batches and CIFAR-N's labels, read so that they can't.
 
 The only place that reads pickles. Arrays in them are made by `PlainType` and `PlainArray`, which stand in for NumPy's
-own constructors and take numbers of known types only; every other name is refused. ``.pt`` files go through torch's
+own constructors and take numbers of known types, or texts, only; every other name is refused. ``.pt`` files go through torch's
 reader of plain values, with the same stand-ins allowed.
 """
 
@@ -24,6 +24,7 @@ from alasca.errors import InputError
 from alasca.files import open_regular, read_bytes, reason, require_memory
 
 NUMBERS = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8")
+OBJECTS = ("O", "O4", "O8")
 UNREADABLE = (
     pickle.UnpicklingError, ValueError, TypeError, EOFError, IndexError, KeyError, AttributeError, MemoryError,
     OverflowError, RecursionError,
@@ -32,10 +33,10 @@ UNREADABLE = (
 
 
 class PlainType:
-    """Stands in for `numpy.dtype` in a pickle: whole numbers of a known width."""
+    """Stands in for `numpy.dtype` in a pickle: whole numbers of a known width, or texts and numbers as objects."""
 
     def __init__(self, name: str, align: object = False, copy: object = True) -> None:
-        if name not in NUMBERS:
+        if name not in (*NUMBERS, *OBJECTS):
             raise pickle.UnpicklingError(f"it asks for an array of {str(name)[:20]!r}, which are no whole numbers")
         self.name, self.order = name, "="
 
@@ -57,12 +58,24 @@ class PlainArray:
         _, shape, kind, columns_first, content = state
         if not isinstance(kind, PlainType) or not all(type(size) is int and size >= 0 for size in shape):
             raise pickle.UnpicklingError("it asks for an array of unknown make")
+        if kind.name in OBJECTS:
+            if type(content) is not list or any(type(part) not in CELLS for part in content):
+                raise pickle.UnpicklingError("it asks for an array of objects that are no texts or numbers")
+            if len(content) != math.prod(shape) or len(shape) != 1:
+                raise pickle.UnpicklingError(f"an array of shape {list(shape)} has {len(content)} objects")
+            self.array = np.empty(len(content), dtype=object)
+            self.array[:] = content
+            return
         content = content.encode("latin1") if isinstance(content, str) else bytes(content)
         dtype = np.dtype(kind.order.replace("|", "=") + kind.name)
         if len(content) != math.prod(shape) * dtype.itemsize:
             raise pickle.UnpicklingError(f"an array of shape {list(shape)} has {len(content)} bytes")
         flat = np.frombuffer(content, dtype=dtype).astype(dtype.newbyteorder("="))
         self.array = flat.reshape(shape, order="F" if columns_first else "C")
+
+
+CELLS = (str, bytes, int, float, bool, type(None))
+"""What an array of objects may hold."""
 
 
 def reconstruct(kind: type[PlainArray], shape: object, code: object) -> PlainArray:
@@ -178,38 +191,57 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             require_memory(sum(sizes.values()), path)
             for name in sizes:
                 with archive.open(name) as member:
-                    found[name.removesuffix(".npy")] = np.lib.format.read_array(member, allow_pickle=False)
+                    found[name.removesuffix(".npy")] = read_array(member)
     except (*UNREADABLE, zlib.error, NotImplementedError, RuntimeError, zipfile.BadZipFile) as error:
         raise ValueError(first_sentence(error)) from error
     return found
+
+
+def read_array(file: IO[bytes]) -> np.ndarray:
+    """An array in NumPy's format: of numbers or texts, or of objects that are such.
+
+    Raises:
+        ValueError: it is none, or holds other objects.
+    """
+    content = io.BytesIO(file.read())
+    if not head_of(content, objects=True)[1].hasobject:
+        content.seek(0)
+        read: np.ndarray = np.lib.format.read_array(content, allow_pickle=False)
+        return read
+    found = Arrays(content).load()
+    if not isinstance(found, PlainArray):
+        raise ValueError("it holds no array of texts or numbers")
+    return found.array
 
 
 def size_of(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> int:
     """Bytes of an array in an archive, as its head and its length both say.
 
     Raises:
-        ValueError: they differ, or it holds objects.
+        ValueError: they differ.
     """
     with archive.open(member) as file:
-        shape, dtype, begins = head_of(file)
+        shape, dtype, begins = head_of(file, objects=True)
+    if dtype.hasobject:
+        return member.file_size
     size = math.prod(shape) * dtype.itemsize
     if member.file_size != begins + size:
         raise ValueError(f"{member.filename} says that it is {dtype} {list(shape)}, but has {member.file_size:,} bytes")
     return size
 
 
-def head_of(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+def head_of(file: IO[bytes], objects: bool = False) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     """Shape and type of an array in NumPy's format, and how many bytes come before it.
 
     Raises:
-        ValueError: it is none, of an absurd shape, or of objects.
+        ValueError: it is none, of an absurd shape, or of objects where these are not asked for.
     """
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in read:
         raise ValueError(f"it is written in version {version} of NumPy's format, which plain arrays do not need")
     shape, _, dtype = read[version](file)
-    if dtype.hasobject:
+    if dtype.hasobject and (not objects or dtype != np.dtype(object)):
         raise ValueError("it holds objects, which could run code; save numbers or strings")
     if any(type(length) is not int or length < 0 for length in shape):
         raise ValueError(f"its shape is {list(shape)}")

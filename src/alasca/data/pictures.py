@@ -23,8 +23,11 @@ from alasca.files import open_regular, reason
 
 log = logging.getLogger("alasca")
 Image.init()  # else only the commonest formats are known
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF")
+FORMATS = tuple(sorted(set(Image.OPEN) - {"EPS", "WMF", "BUFR", "GRIB", "HDF5", "MPEG"}))
 """What is decoded, whatever a file is called: nothing that another program would have to be started for."""
+SUFFIXES = tuple(sorted(suffix for suffix, name in Image.registered_extensions().items() if name in FORMATS))
+"""Endings of such files."""
+Span = tuple[float, float]
 STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 """Signals that ask a run to stop."""
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, TypeError, Image.DecompressionBombError)
@@ -66,43 +69,74 @@ class PictureFiles(Pictures):
 
 
 @dataclass(frozen=True)
+class PicturesAt(Pictures):
+    """Some of other pictures, by position."""
+
+    pictures: Pictures
+    positions: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def name(self, position: int) -> str:
+        """The other pictures' name of it."""
+        return self.pictures.name(self.positions[position])
+
+    def open(self, position: int) -> IO[bytes]:
+        """The file, opened."""
+        return self.pictures.open(self.positions[position])
+
+
+@dataclass(frozen=True)
 class Decoder:
     """Decodes and resizes pictures to uint8 RGB ``[3, size, size]``; the part of the work that other processes do.
 
     A picture is resized so that its short side is `size` and the middle is kept where `keep_ratio`, else stretched.
+    What is transparent is white. Pixels of more than 8 bits are scaled so that `span` becomes black to white, of a set
+    of pictures one span for all of them; None: each picture's own.
     """
 
     pictures: Pictures
     size: int
     keep_ratio: bool = False
+    span: Span | None = None
 
     def __len__(self) -> int:
         return len(self.pictures)
 
     def __getitems__(self, positions: list[int]) -> tuple[Tensor, dict[int, str]]:
         """Pictures ``[B, 3, size, size]``, and what went wrong with which: those are black."""
+        return self.measured(positions)[:2]
+
+    def measured(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span]]:
+        """The same, and the darkest and brightest pixel of each picture of more than 8 bits."""
         found = torch.zeros(len(positions), 3, self.size, self.size, dtype=torch.uint8)
         wrong: dict[int, str] = {}
+        spans: list[Span] = []
         for k, position in enumerate(positions):
             try:
-                found[k] = self.decoded(position)
+                found[k], span = self.decoded(position)
             except UNREADABLE as error:
                 wrong[position] = reason(error)
-        return found, wrong
+            else:
+                spans += [span] if span is not None else []
+        return found, wrong, spans
 
-    def decoded(self, position: int) -> Tensor:
-        """One picture."""
+    def decoded(self, position: int) -> tuple[Tensor, Span | None]:
+        """One picture, and its darkest and brightest pixel where it has more than 8 bits."""
         with self.pictures.open(position) as file, Image.open(file, formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))
-            colours = ImageOps.exif_transpose(eight_bits(picture)).convert("RGB")
+            span = span_of(picture)
+            shown = picture if span is None else eight_bits(picture, self.span or span)
+            colours = ImageOps.exif_transpose(on_white(shown))
         square = (self.size, self.size)
         fitted = ImageOps.fit(colours, square) if self.keep_ratio else colours.resize(square)
-        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1)
+        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1), span
 
-    def batches(self, positions: Iterable[list[int]], workers: int) -> Iterator[tuple[Tensor, dict[int, str]]]:
-        """The pictures of each batch of positions, in order, decoded ahead by `workers` processes."""
+    def batches(self, positions: Iterable[list[int]], workers: int, measure: bool = False) -> Iterator[Any]:
+        """The pictures of each batch of positions, in order, decoded ahead by `workers` processes; or `measured`."""
         loader: DataLoader[Any] = DataLoader(
-            self, batch_sampler=positions, num_workers=workers, collate_fn=as_it_is,  # type: ignore[arg-type]  # any iterable of lists will do
+            Measuring(self) if measure else self, batch_sampler=positions, num_workers=workers, collate_fn=as_it_is,  # type: ignore[arg-type]  # any iterable of lists will do
             generator=torch.Generator(),  # else the default one is drawn from
             worker_init_fn=leave_signals,
         )  # fmt: skip
@@ -110,22 +144,48 @@ class Decoder:
             return iter(loader)
 
 
-def eight_bits(picture: Image.Image) -> Image.Image:
-    """A grey picture of 16 bits a pixel in 8; others as they are.
+@dataclass(frozen=True)
+class Measuring:
+    """What `Decoder.measured` gives of each batch."""
+
+    decoder: Decoder
+
+    def __len__(self) -> int:
+        return len(self.decoder)
+
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span]]:
+        """See `Decoder.measured`."""
+        return self.decoder.measured(positions)
+
+
+def span_of(picture: Image.Image) -> Span | None:
+    """The darkest and the brightest pixel of a picture of more than 8 bits; None for others.
 
     Raises:
-        ValueError: pixels of other kinds, whose range is not known.
+        ValueError: a pixel that is no finite number.
     """
-    if picture.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(picture).astype(np.uint32) // 257).astype(np.uint8))
-    if picture.mode in ("I", "F"):
-        pixels = np.asarray(picture)
-        if picture.mode == "F" or pixels.min() < 0 or pixels.max() > 65535:
-            raise ValueError(
-                f"its pixels are of kind {picture.mode!r}, whose range is not known: save it with 8 or 16 bits"
-            )
-        return Image.fromarray((pixels // 257 if pixels.max() > 255 else pixels).astype(np.uint8))
-    return picture
+    if not picture.mode.startswith("I;16") and picture.mode not in ("I", "F"):
+        return None
+    pixels = np.asarray(picture)
+    span = float(pixels.min()), float(pixels.max())
+    if not np.isfinite(span).all():
+        raise ValueError("it has pixels that are no finite numbers")
+    return span
+
+
+def eight_bits(picture: Image.Image, span: Span) -> Image.Image:
+    """A grey picture of more than 8 bits in 8, so that a span of values becomes black to white."""
+    low, high = span
+    shares = (np.asarray(picture).astype(np.float64) - low) / max(high - low, 1e-12)
+    return Image.fromarray(np.round(255 * shares.clip(0, 1)).astype(np.uint8))
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """A picture in red, green and blue, laid on white where it is transparent."""
+    if not picture.has_transparency_data:
+        return picture.convert("RGB")
+    colours = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
 
 
 def leave_signals(worker: int) -> None:

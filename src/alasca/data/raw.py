@@ -14,7 +14,7 @@ from torch import Tensor
 from alasca.data.pictures import Decoder, PictureFiles
 from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.columns import table_numbers
-from alasca.data.sources.memory import framed
+from alasca.data.sources.table_files import framed
 from alasca.data.text import Texts, encoded
 from alasca.data.transform import Transform
 from alasca.errors import InputError
@@ -66,9 +66,11 @@ def decoded(transform: Transform, paths: Sequence[Path]) -> Tensor:
     """Pictures from files, resized as those of the run were."""
     if transform.size is None:
         raise InputError(f"predict: paths, but the run was trained on {transform.kind} in arrays; pass arrays")
-    decoder = Decoder(PictureFiles(tuple(paths)), transform.size, transform.keep_ratio)
-    pictures, wrong = decoder.__getitems__(list(range(len(paths))))
+    decoder = Decoder(PictureFiles(tuple(paths)), transform.size, transform.keep_ratio, transform.span)
+    pictures, wrong, spans = decoder.measured(list(range(len(paths))))
     if wrong:
         first = min(wrong)
         raise InputError(f"predict: {paths[first]} can't be read as a picture ({wrong[first]})")
+    if spans and transform.span is None:
+        raise InputError("predict: pictures of more than 8 bits, but the run was trained on pictures of 8")
     return pictures

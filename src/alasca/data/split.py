@@ -14,7 +14,7 @@ from alasca.data.noise import apply_noise, labels_from_file
 from alasca.data.pool import Pool
 from alasca.data.samples import Samples, subset
 from alasca.data.task import Task
-from alasca.data.text import PADDING, Texts, Vocabulary, encoded
+from alasca.data.text import PADDING, UNKNOWN, Texts, Vocabulary, encoded
 from alasca.data.transform import KINDS, Transform
 from alasca.errors import InputError
 from alasca.recipe import Recipe
@@ -28,18 +28,20 @@ class Tokenizer(NamedTuple):
         size: how many different ones there are.
         padding: the one that is none.
         words: the vocabulary, where it was made from the training texts.
+        unknown: the one of whatever is not known; None: everything is.
     """
 
     tokens: Callable[[str], list[int]]
     size: int
     padding: int
     words: tuple[str, ...] | None = None
+    unknown: int | None = None
 
     @classmethod
     def of_words(cls, words: tuple[str, ...]) -> Tokenizer:
         """By a vocabulary."""
         vocabulary = Vocabulary(words)
-        return cls(vocabulary.tokens, len(vocabulary), PADDING, words)
+        return cls(vocabulary.tokens, len(vocabulary), PADDING, words, UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,11 @@ class Split:
     @property
     def noise_rate(self) -> float | None:
         """Share of wrong labels, where the truth is known."""
-        return None if self.truth is None else float((self.samples.labels.cpu() != self.truth).double().mean())
+        if self.truth is None:
+            return None
+        given = self.samples.labels.cpu()
+        known = (given >= 0) & (self.truth >= 0)
+        return float((given != self.truth)[known].double().mean()) if bool(known.any()) else None
 
 
 def make_split(task: Task, recipe: Recipe, tokenizer: Tokenizer | None = None) -> tuple[Split, tuple[str, ...]]:
@@ -101,13 +107,13 @@ def make_split(task: Task, recipe: Recipe, tokenizer: Tokenizer | None = None) -
     task = with_noise(task, recipe)
     given, truth, texts = task.labels, task.truth, task.inputs
     held = held_out(recipe, task)
-    task, transform = tokenised(task, recipe, tokenizer)
-    assert not isinstance(task.inputs, Texts)
-    assert not isinstance(task.test_inputs, Texts)
     everything = torch.arange(len(given))
-    train = everything[~torch.isin(everything, torch.cat([held, torch.tensor(task.blank, dtype=torch.int64)]))]
+    train = everything[trainable(task, given) & ~torch.isin(everything, held)]
     if len(train) < 2:
         raise InputError(f"data: {len(train)} training samples are left; expected at least 2")
+    task, transform = tokenised(task, recipe, tokenizer, train, held)
+    assert not isinstance(task.inputs, Texts)
+    assert not isinstance(task.test_inputs, Texts)
     samples = Samples(task.inputs, given, transform)
     if task.mean is not None and task.std is not None:
         samples = replace(
@@ -145,38 +151,64 @@ def with_noise(task: Task, recipe: Recipe) -> Task:
         return task
     inputs = task.inputs if isinstance(task.inputs, Tensor) else None
     seed = recipe.seed if recipe.noise_seed is None else recipe.noise_seed
-    given = apply_noise(recipe.noise, task.labels, len(task.classes), seed, task.maps, inputs)
+    known = task.labels >= 0
+    given = task.labels.clone()
+    given[known] = apply_noise(
+        recipe.noise, task.labels[known], len(task.classes), seed, task.maps, inputs if inputs is None or bool(known.all()) else inputs[known],
+    )
     return replace(task, labels=given, truth=task.labels if task.truth is None else task.truth)
 
 
-def tokenised(task: Task, recipe: Recipe, tokenizer: Tokenizer | None) -> tuple[Task, Transform]:
-    """The task with token ids where it has texts, and how its samples are shown."""
+def tokenised(
+    task: Task, recipe: Recipe, tokenizer: Tokenizer | None, train: Tensor, held: Tensor
+) -> tuple[Task, Transform]:  # fmt: skip
+    """The task with token ids where it has texts, and how its samples are shown; words are those of what is trained on."""
     if not isinstance(task.inputs, Texts):
         shift, flip = task.shift if recipe.shift is None else recipe.shift, recipe.flip
         crop = task.crop if recipe.crop is None else recipe.crop
         return task, Transform(
             KINDS[task.inputs.dtype], shift=shift, flip=task.flip if flip is None else flip, crop=crop,
-            size=task.size, keep_ratio=task.keep_ratio, columns=task.columns,
+            size=task.size, keep_ratio=task.keep_ratio, span=task.span, columns=task.columns,
         )  # fmt: skip
     if tokenizer is None:
-        tokenizer = Tokenizer.of_words(Vocabulary.of(task.inputs.values).known)
+        tokenizer = Tokenizer.of_words(Vocabulary.of(task.inputs.subset(train).values).known)
     inputs = encoded(task.inputs, tokenizer.tokens, recipe.max_length, tokenizer.padding)
     used = int((inputs != tokenizer.padding).any(0).sum())
     test = task.test_inputs
     tested = encoded(test, tokenizer.tokens, used, tokenizer.padding) if isinstance(test, Texts) else None
-    return replace(task, inputs=inputs[:, :used], test_inputs=tested), Transform(
+    notes = [
+        f"{share:.0%} of the tokens of the {part} texts are unknown: training never met them"
+        for part, ids in (("held-out", inputs[held]), ("test", tested))
+        if ids is not None and len(ids) and (share := unknown_share(ids, tokenizer)) > 0.5
+    ]  # fmt: skip
+    task = replace(task, inputs=inputs[:, :used], test_inputs=tested, notes=(*task.notes, *notes))
+    return task, Transform(
         "texts", words=tokenizer.words, tokens=tokenizer.size, padding=tokenizer.padding, length=used
     )
+
+
+def unknown_share(ids: Tensor, tokenizer: Tokenizer) -> float:
+    """The share of unknown ones among the tokens of some texts ``[N, T]``."""
+    if tokenizer.unknown is None:
+        return 0.0
+    return float((ids == tokenizer.unknown).sum() / (ids != tokenizer.padding).sum().clamp(min=1))
 
 
 def held_out(recipe: Recipe, task: Task) -> Tensor:
     """Positions that are held out, with their noisy labels."""
     if task.held is not None:
-        return task.held
+        return task.held[trainable(task, task.labels)[task.held]]
     fraction = recipe.val_fraction or 0.0
     everything = torch.arange(len(task.labels))
-    sound = everything[~torch.isin(everything, torch.tensor(task.blank, dtype=torch.int64))]
+    sound = everything[trainable(task, task.labels)]
     return sound[balanced_part(task.labels[sound], round(fraction * len(sound)), recipe.seed, "val", leave=1)]
+
+
+def trainable(task: Task, labels: Tensor) -> Tensor:
+    """Which samples could be read and have a label, bool ``[N]``."""
+    found = labels >= 0
+    found[torch.tensor(task.blank, dtype=torch.int64)] = False
+    return found
 
 
 def limited(task: Task, recipe: Recipe) -> Task:
@@ -188,7 +220,8 @@ def limited(task: Task, recipe: Recipe) -> Task:
         raise InputError(f"limit: {limit}, expected at least one sample a class ({len(task.classes)})")
     everything = torch.arange(len(task.labels))
     held = everything[:0] if task.held is None else task.held
-    train = everything[~torch.isin(everything, held)]
+    train = everything[(task.labels >= 0) & ~torch.isin(everything, held)]
+    held = held[task.labels[held] >= 0]
     rows = train[balanced_part(task.labels[train], limit, recipe.seed, "limit")]
     more = held[balanced_part(task.labels[held], limit, recipe.seed, "limit-val")]
     task = taken(task, torch.cat([rows, more]).sort().values)

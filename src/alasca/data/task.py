@@ -31,14 +31,14 @@ class Task:
 
     Attributes:
         inputs: pictures ``[N, C, H, W]`` uint8, rows of numbers ``[N, D]`` float32, or texts.
-        labels: ``[N]``, int64, as they were given.
+        labels: ``[N]``, int64, as they were given; -1 where none was: such samples are scored and never trained on.
         ids: one string a sample, stable between runs.
         classes: class names; a label is a position in them.
         test_inputs, test_labels: a test set whose labels are taken for true, or None.
-        truth: true labels ``[N]``, for evaluation only, or None.
+        truth: true labels ``[N]``, for evaluation only, -1 where not known; or None.
         held: positions of samples that are held out, with their given labels; None: as the recipe says.
         shift, flip, crop: what views of these pictures may do; see `alasca.data.Transform`.
-        size, keep_ratio: how pictures were made of files, or None and False.
+        size, keep_ratio, span: how pictures were made of files, or None, False and None.
         columns: what became of a table's columns.
         mean, std: published statistics of the channels, in [0, 1]; None: measured on the training set.
         maps: published confusions for asymmetric noise, by name, the usual one first.
@@ -62,6 +62,7 @@ class Task:
     crop: int | None = None
     size: int | None = None
     keep_ratio: bool = False
+    span: tuple[float, float] | None = None
     columns: tuple[Column, ...] = ()
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ import torch
 from torch import Tensor
 
 PADDING, UNKNOWN = 0, 1
-WORD = re.compile(r"\w+|[^\w\s]")
+UNSPACED = (
+    "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
+    "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Letters and marks of languages that set no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+WORD = re.compile(rf"[{UNSPACED}]+|[^\W{UNSPACED}]+|[^\w\s]")
+RUN = re.compile(rf"[{UNSPACED}]")
 Tokenizer = Callable[[str], list[int]]
 
 
@@ -35,12 +42,20 @@ class Texts:
 
 
 def words(text: str) -> list[str]:
-    """Words and marks of a text, in lower case.
+    """Words and marks of a text, in lower case and compatible Unicode form (NFKC); where a language sets no spaces
+    between words, letters and pairs of letters.
 
-    >>> words("Check out MY channel!!")
-    ['check', 'out', 'my', 'channel', '!', '!']
+    >>> words("Check out MY channel!!"), words("很好吃, ok")
+    (['check', 'out', 'my', 'channel', '!', '!'], ['很', '很好', '好', '好吃', '吃', ',', 'ok'])
     """
-    return WORD.findall(text.lower())
+    found: list[str] = []
+    for word in WORD.findall(unicodedata.normalize("NFKC", text).lower()):
+        if RUN.match(word):
+            for k, letter in enumerate(word):
+                found += [letter, word[k : k + 2]] if k + 1 < len(word) else [letter]
+        else:
+            found.append(word)
+    return found
 
 
 class Vocabulary:

@@ -24,18 +24,28 @@ class Column(NamedTuple):
 
     Attributes:
         name: of the column.
-        levels: names of its categories, in order; empty: it holds numbers.
-        one_hot: one number for each level, 0 or 1; else the level's position.
+        kind: ``"number"``; ``"date"`` (days since 1970); ``"levels"`` (categories, a number for each, 0 or 1);
+            ``"position"`` (categories by their position); ``"words"`` (of texts, a number for each, 0 or 1).
+        levels: names of the categories, or words, in order.
+        fill: what stands for a number that is missing, beside a 1 in a number of its own; None: none was.
+        form: of dates as texts; see `alasca.data.sources.cells`.
     """
 
     name: str
+    kind: str = "number"
     levels: tuple[str, ...] = ()
-    one_hot: bool = True
+    fill: float | None = None
+    form: str = ""
 
     @property
     def width(self) -> int:
         """How many numbers."""
-        return len(self.levels) if self.levels and self.one_hot else 1
+        if self.kind in ("levels", "words"):
+            return len(self.levels)
+        return 1 if self.fill is None else 2
+
+
+COLUMN_KINDS = ("number", "date", "levels", "position", "words")
 
 
 class Kept(TypedDict):
@@ -49,6 +59,7 @@ class Kept(TypedDict):
     crop: int | None
     size: int | None
     keep_ratio: bool
+    span: list[float] | None
     columns: list[list[Any]]
     words: list[str] | None
     tokens: int
@@ -68,6 +79,7 @@ class Transform:
         crop: side of the part of a picture that a view shows: its middle, or in a weak view any; None: all of it.
         size: side to which pictures from files are resized; None: they came as arrays.
         keep_ratio: cut the middle out when resizing, instead of stretching.
+        span: values of pixels of more than 8 bits that are black and white; None: training saw no such picture.
         columns: of a table of numbers and categories; empty: the numbers came as arrays.
         words: the vocabulary of texts; None: a network's own tokenizer, or no texts.
         tokens: how many different tokens there are.
@@ -83,6 +95,7 @@ class Transform:
     crop: int | None = None
     size: int | None = None
     keep_ratio: bool = False
+    span: tuple[float, float] | None = None
     columns: tuple[Column, ...] = ()
     words: tuple[str, ...] | None = None
     tokens: int = 0
@@ -143,9 +156,22 @@ class Transform:
         parts = dict(value)
         for name in ("mean", "std"):
             parts[name] = None if parts[name] is None else torch.tensor(parts[name])
-        for column in parts["columns"]:
-            if [type(part) for part in column] != [str, list, bool] or not all(type(each) is str for each in column[1]):
-                raise InputError(f"transform: columns: {shown(column)}, expected [name, [levels], true or false]")
-        parts["columns"] = tuple(Column(name, tuple(levels), hot) for name, levels, hot in parts["columns"])
+        parts["span"] = None if parts["span"] is None else tuple(parts["span"])
+        if parts["span"] is not None and len(parts["span"]) != 2:
+            raise InputError(f"transform: span: {shown(value['span'])}, expected [black, white]")
+        parts["columns"] = tuple(map(column_from, parts["columns"]))
         parts["words"] = None if parts["words"] is None else tuple(parts["words"])
         return cls(**parts)
+
+
+def column_from(parts: list[Any]) -> Column:
+    """A column from what JSON holds of it.
+
+    Raises:
+        InputError: it is none.
+    """
+    kinds = [[str], [str], [list], [float, type(None)], [str]]
+    sound = len(parts) == len(kinds) and all(type(part) in kind for part, kind in zip(parts, kinds, strict=True))
+    if not sound or parts[1] not in COLUMN_KINDS or not all(type(level) is str for level in parts[2]):
+        raise InputError(f"transform: columns: {shown(parts)}, expected [name, kind, [levels], fill, form]")
+    return Column(parts[0], parts[1], tuple(parts[2]), parts[3], parts[4])

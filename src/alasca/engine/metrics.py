@@ -55,9 +55,10 @@ def training_accuracies(trace: Trace, split: Split) -> dict[str, float]:
     given, found = split.samples.labels.cpu()[seen], prediction[seen].long()
     result = {"train_accuracy": percent(found == given)}
     if split.truth is not None:
-        truth = split.truth[seen]
-        result["train_true_accuracy"] = percent(found == truth)
-        wrong = given != truth
+        truth, known = split.truth[seen], split.truth[seen] >= 0
+        if bool(known.any()):
+            result["train_true_accuracy"] = percent((found == truth)[known])
+        wrong = (given != truth) & known
         if bool(wrong.any()):
             result["memorised"] = percent(found[wrong] == given[wrong])
     return result
@@ -78,6 +79,8 @@ def selection_quality(selection: Selection | None, index: Tensor, split: Split) 
     result = {"selected": percent(kept)}
     if split.truth is None:
         return result
+    known = split.truth[index] >= 0
+    index, kept = index[known], kept[:, known]
     right = split.samples.labels.cpu()[index] == split.truth[index]
     hits = (kept & right).sum(1).double()
     precision, recall = hits / kept.sum(1).clamp(min=1), hits / right.sum().clamp(min=1)

@@ -127,4 +127,4 @@ def hf_tokenizer(name: str) -> tuple[Callable[[str], list[int]], Tokens]:
         found: list[int] = tokenizer(text)["input_ids"]
         return found
 
-    return tokens, Tokens(len(tokenizer), int(tokenizer.pad_token_id))
+    return tokens, Tokens(len(tokenizer), int(tokenizer.pad_token_id), tokenizer.unk_token_id)

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 
 class Tokens(NamedTuple):
-    """What token ids mean: how many there are, and which one is padding."""
+    """What token ids mean: how many there are, which one is padding, and which, if any, stands for what is not known."""
 
     size: int
     padding: int
+    unknown: int | None = None
 
 
 class TextTransformer(nn.Module):

@@ -46,7 +46,7 @@ def describe_model(
 def own_tokenizer(recipe: Recipe) -> Tokenizer | None:
     """The tokenizer of a recipe's network; None where it has none of its own."""
     found = text_tokenizer(recipe.network)
-    return None if found is None else Tokenizer(found[0], found[1].size, found[1].padding)
+    return None if found is None else Tokenizer(found[0], found[1].size, found[1].padding, unknown=found[1].unknown)
 
 
 def tokens_of(transform: Transform) -> Tokens | None:

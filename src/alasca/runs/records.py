@@ -19,18 +19,18 @@ class Records:
     Attributes:
         ids: stable names.
         classes: class names; labels are positions in them.
-        given: given labels.
+        given: given labels; -1 where there is none: then there is no issue, and the suggestion is the prediction.
         predicted: the trained network's prediction on the plain sample.
         suggested: the label to put in the given one's place; equal to it where there is no issue.
         issue: whether the given label is taken for wrong.
         quality: mean probability of the given label over training visits, 0 (surely wrong) to 1; NaN where the sample
-            could not be read. Where training never saw the sample: the trained network's.
+            could not be read or has no label. Where training never saw the sample: the trained network's.
         margin: mean logit of the given label less the largest other, likewise.
         differing: share of training visits whose prediction was not the given label, likewise.
         visits: training visits.
         held: whether the sample was held out.
         extra: further numbers by column: of the sub-classifiers (`sub_quality`, `sub_margin`) and what the method says.
-        true: true labels where they are known, else None. For evaluation only.
+        true: true labels where they are known (-1 elsewhere), else None. For evaluation only.
     """
 
     ids: tuple[str, ...]
@@ -47,13 +47,22 @@ class Records:
     extra: Mapping[str, np.ndarray] = field(default_factory=dict)
     true: np.ndarray | None = None
 
+    @property
+    def judged(self) -> np.ndarray:
+        """Which samples have a given and a known true label, bool ``[N]``. For evaluation only."""
+        return np.zeros(len(self.given), dtype=bool) if self.true is None else (self.given >= 0) & (self.true >= 0)
+
+    def name(self, label: int) -> str:
+        """A label's class, for people."""
+        return self.classes[label] if label >= 0 else "none"
+
     def ranking(self) -> np.ndarray:
         """Rows from the most suspicious to the least; ties in the order of the data."""
         return np.argsort(self.quality, kind="stable")
 
     def table(self) -> pd.DataFrame:
         """As a table: cleanlab's four columns first, then ours; labels as class names."""
-        names = np.array(self.classes, dtype=object)
+        names = np.array([*self.classes, ""], dtype=object)  # -1 is no label
         columns: dict[str, Any] = {
             "is_label_issue": self.issue,
             "label_quality": self.quality,
@@ -91,8 +100,10 @@ class Records:
                     raise ValueError(f"row {row}: {column} is {shown(cell)}, expected {expected}") from None
             return np.array(found)
 
-        def labels(column: str) -> np.ndarray:
-            return cells(column, position.__getitem__, "one of the classes").astype(np.int64)
+        def labels(column: str, known: Mapping[str, int] = position) -> np.ndarray:
+            return cells(column, known.__getitem__, "one of the classes").astype(np.int64)
+
+        maybe = {"": -1, **position}  # no label
 
         def floats(column: str) -> np.ndarray:
             return cells(column, lambda cell: float(cell or "nan"), "a number or nothing").astype(np.float64)
@@ -105,9 +116,9 @@ class Records:
             "differing_share", "visits", "held_out", "true_label",
         }  # fmt: skip
         return cls(
-            tuple(cells("id", str, "a text").tolist()), classes, labels("given_label"), labels("predicted_label"),
+            tuple(cells("id", str, "a text").tolist()), classes, labels("given_label", maybe), labels("predicted_label"),
             labels("suggested_label"), flags("is_label_issue"), floats("label_quality"), floats("mean_margin"),
             floats("differing_share"), cells("visits", np.int64, "a whole number").astype(np.int64), flags("held_out"),
             {str(name): floats(name) for name in table.columns if name not in own},
-            labels("true_label") if "true_label" in table else None,
+            labels("true_label", maybe) if "true_label" in table else None,
         )  # fmt: skip

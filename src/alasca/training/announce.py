@@ -46,7 +46,7 @@ def class_counts(classes: Sequence[str], labels: Tensor, most: int = 10) -> str:
     >>> class_counts(("cat", "dog"), torch.tensor([0, 1, 1]))
     '2: cat (1), dog (2)'
     """
-    counts = labels.bincount(minlength=len(classes)).tolist()
+    counts = labels[labels >= 0].bincount(minlength=len(classes)).tolist()
     named = [f"{name} ({count:,})" for name, count in zip(classes, counts, strict=True)]
     if len(named) <= most:
         return f"{len(named)}: {', '.join(named)}"

@@ -63,11 +63,12 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:
     if split.held is not None:
         held[split.held.numpy()] = True
     sound = split.samples.sound(everything)
-    unread = ~torch.isin(everything, split.train).numpy() & ~held
+    labelled = (given >= 0).cpu().numpy()
+    unread = ~torch.isin(everything, split.train).numpy() & ~held & labelled
     unread = unread if sound is None else unread | ~sound.numpy()
     return assess(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given), split.truth,
+        fitted.method.columns(given.clamp(min=0)), split.truth,
     )  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
         "label_issues": int(records.issue.sum()),
         "noise_rate": split.noise_rate,
         "waited": statistics.fmean(record["waited"] for record in history),
-        **fitted.method.figures(split.samples.labels),
+        **fitted.method.figures(split.samples.labels.clamp(min=0)),
     }
     for kind in [name for name in history[-1] if name.startswith(("test_accuracy", "val_accuracy"))]:
         values = [record[kind] for record in history if kind in record]

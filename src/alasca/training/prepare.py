@@ -189,4 +189,5 @@ def transitions(prepared: Prepared) -> torch.Tensor | None:
     split = prepared.split
     if split.truth is None or split.num_classes > MATRIX_CLASSES:
         return None
-    return transition_counts(split.truth, split.samples.labels, split.num_classes)
+    known = (split.truth >= 0) & (split.samples.labels >= 0)
+    return transition_counts(split.truth[known], split.samples.labels[known], split.num_classes)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from alasca.data.sources.arrays import digits, npy, npz
 from alasca.data.sources.base import check_task
 from alasca.data.sources.cifar import cifar10, cifar10n, cifar100, cifar100n
+from alasca.data.sources.folders import folder
 from alasca.data.sources.hub import hf
-from alasca.data.sources.pictures import folder
+from alasca.data.sources.looks import looked_over
 from alasca.data.sources.tables import table
 from alasca.data.sources.web import clothing1m, webvision
 from alasca.data.task import Reading, Task
@@ -30,8 +31,10 @@ class Form(NamedTuple):
 
 FILES = ("image_size", "crop", "on_bad_image")
 ARRAYS = ("image_size", "crop")
-COLUMNS = ("input", "label", "true", "id")
-HEEDED = (*FILES, *COLUMNS, "split", "max_length")
+LABELS = ("missing_label", "normalise_labels")
+COLUMNS = ("input", "label", "true", "id", "max_length", *LABELS)
+SPLITS = ("train_split", "test_split")
+HEEDED = (*FILES, *COLUMNS, *SPLITS, "split", "classes_are_splits")
 """Settings that only some sources heed."""
 
 
@@ -43,11 +46,11 @@ SOURCES = {
     "cifar100n": Form("cifar100n", cifar100n, ARRAYS),
     "clothing1m": Form("clothing1m", clothing1m, FILES),
     "webvision": Form("webvision", webvision, FILES),
-    "folder": Form("folder:DIR", folder, FILES),
-    "table": Form("table:FILE", table, HEEDED),
-    "npz": Form("npz:FILE", npz, ARRAYS),
-    "npy": Form("npy:DIR", npy, ARRAYS),
-    "hf": Form("hf:NAME", hf, (*FILES, *COLUMNS, "max_length")),
+    "folder": Form("folder:DIR", folder, (*FILES, "normalise_labels", "classes_are_splits")),
+    "table": Form("table:FILE", table, (*FILES, *COLUMNS, "split")),
+    "npz": Form("npz:FILE", npz, (*ARRAYS, *LABELS, "max_length")),
+    "npy": Form("npy:DIR", npy, (*ARRAYS, *LABELS)),
+    "hf": Form("hf:NAME", hf, (*FILES, *COLUMNS, *SPLITS)),
 }
 
 
@@ -80,4 +83,4 @@ def load_task(recipe: Recipe, place: Place = Place()) -> Task:  # noqa: B008  # 
             raise InputError(f"{option}: {value}, which means nothing for --data {SOURCES[kind].written}; leave it out")
     task = SOURCES[kind].read(argument, Reading(recipe, place))
     check_task(task, spec)
-    return task
+    return looked_over(task)

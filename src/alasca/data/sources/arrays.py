@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.data.legacy import UNREADABLE, first_sentence, head_of, read_archive
+from alasca.data.legacy import UNREADABLE, first_sentence, head_of, read_archive, read_array
 from alasca.data.rows import CHUNK, MappedRows
-from alasca.data.sources.base import existing, in_range, positions
-from alasca.data.task import Reading, Task
+from alasca.data.samples import subset
+from alasca.data.sources.base import existing, shortened
+from alasca.data.sources.labels import Labels, assign, read_labels
+from alasca.data.task import Inputs, Reading, Task
+from alasca.data.text import Texts
 from alasca.errors import InputError
 from alasca.files import open_regular, reason
 
@@ -48,72 +53,79 @@ def npz(argument: str, reading: Reading) -> Task:
             raise InputError(
                 f"data: {path} has no array {name!r}, only {', '.join(arrays) or 'none'}; expected x and y"
             )
-    names = class_names(path, arrays, suffix)
-    inputs = as_inputs(path, f"x{suffix}", arrays[f"x{suffix}"])
-    tests = None
-    if "x_test" in arrays and "y_test" in arrays:
-        tests = as_inputs(path, "x_test", arrays["x_test"])
-    return array_source(path, arrays, suffix, names, inputs, tests)
+    inputs = texts_or_inputs(path, f"x{suffix}", arrays[f"x{suffix}"])
+    tests = texts_or_inputs(path, "x_test", arrays["x_test"]) if "x_test" in arrays and "y_test" in arrays else None
+    notes = [
+        f"{name} is not read: there is no {other}" for name, other in (("x_test", "y_test"), ("y_test", "x_test"))
+        if name in arrays and other not in arrays
+    ]  # fmt: skip
+    known = {f"x{suffix}", f"y{suffix}", "x_test", "y_test", "y_true", "classes"}
+    if unread := [name for name in arrays if name not in known]:
+        notes.append(f"arrays that are not read: {shortened(unread)}")
+    return array_source(path, arrays, suffix, inputs, tests, reading, notes)
 
 
 def array_source(
     path: Path,
     arrays: dict[str, np.ndarray],
     suffix: str,
-    names: tuple[str, ...],
-    inputs: Tensor | MappedRows,
-    tests: Tensor | MappedRows | None,
+    inputs: Inputs,
+    tests: Inputs | None,
+    reading: Reading,
+    notes: Sequence[str] = (),
 ) -> Task:
     """A source of inputs that were checked, and the labels in `arrays`.
 
     Args:
         path: of the archive or folder.
-        arrays: holds ``y`` with the suffix and, where known, ``y_test`` and ``y_true``.
+        arrays: holds ``y`` with the suffix and, where known, ``y_test``, ``y_true`` and ``classes``.
         suffix: ``"_train"`` or nothing.
-        names: of the classes.
         inputs: of the training set.
         tests: of the test set.
+        reading: whether spellings of labels are joined, and what says that there is none.
+        notes: what a person should know already.
     """
-    if tests is not None and (tests.shape[1:] != inputs.shape[1:] or tests.dtype != inputs.dtype):
-        raise InputError(f"data: {path}: x_test is {list(tests.shape)}, but x{suffix} {list(inputs.shape)}")
-    labels = as_labels(path, f"y{suffix}", arrays[f"y{suffix}"], len(inputs), names)
-    pictures = inputs.dtype == torch.uint8
-    return Task(
-        inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), names, tests,
-        None if tests is None else as_labels(path, "y_test", arrays["y_test"], len(tests), names),
-        as_labels(path, "y_true", arrays["y_true"], len(inputs), names) if "y_true" in arrays else None,
-        shift=max(1, inputs.shape[-1] // 8) if pictures else 0, flip=pictures,
-    )  # fmt: skip
-
-
-def class_names(path: Path, arrays: dict[str, np.ndarray], suffix: str) -> tuple[str, ...]:
-    """Class names: the archive's ``classes``, the strings among the labels, or numbers up to the largest."""
-    labels = [arrays[name] for name in (f"y{suffix}", "y_test", "y_true") if name in arrays]
+    if tests is not None and form_of(tests) != form_of(inputs):
+        raise InputError(f"data: {path}: x_test is of {form_of(tests)}, but x{suffix} of {form_of(inputs)}")
+    names: list[str] = []
     if "classes" in arrays:
         if arrays["classes"].ndim != 1:
             raise InputError(f"data: {path}: classes has shape {list(arrays['classes'].shape)}; expected [K] names")
-        return tuple(str(name) for name in texts_of(arrays["classes"]).tolist())
-    named = [values.dtype.kind in "US" for values in labels]
-    if any(named) and not all(named):
-        raise InputError(f"data: {path}: some labels are strings, others numbers; give them all as one, or add classes")
-    if any(named):
-        return tuple(sorted({str(value) for values in labels for value in texts_of(values).tolist()}))
-    top = max((int(values.max()) for values in labels if values.size and is_whole(values)), default=-1)
-    if top >= 100_000:
-        raise InputError(f"data: {path}: label {top} is too large for a class number; expected 0 to K - 1")
-    return tuple(str(k) for k in range(top + 1))
+        names = [str(name) for name in texts_of(arrays["classes"]).tolist()]
+    counts = {f"y{suffix}": len(inputs), "y_true": len(inputs)} | ({} if tests is None else {"y_test": len(tests)})
+    found = {
+        name: as_labels(path, name, arrays[name], count, names, reading.recipe.missing_label)
+        for name, count in counts.items() if name in arrays
+    }  # fmt: skip
+    assigned = assign({"given" if name == f"y{suffix}" else name: each for name, each in found.items()}, reading.recipe, names)
+    labels, test_labels = assigned.labels["given"], assigned.labels.get("y_test")
+    if test_labels is not None and tests is not None and bool((test_labels < 0).any()):
+        rows = (test_labels >= 0).nonzero()[:, 0]
+        notes = [*notes, f"{len(test_labels) - len(rows):,} samples to test on have no label and are left out"]
+        tests, test_labels = (subset(tests, rows), test_labels[rows]) if len(rows) else (None, None)
+    shape = () if isinstance(inputs, Texts) or inputs.dtype != torch.uint8 else inputs.shape
+    return Task(
+        inputs, labels, tuple(f"{path.name}/{k}" for k in range(len(inputs))), assigned.classes, tests, test_labels,
+        assigned.labels.get("y_true"), shift=max(1, shape[-1] // 8) if shape else 0, flip=bool(shape),
+        notes=(*notes, *assigned.notes),
+    )  # fmt: skip
+
+
+def form_of(inputs: Inputs) -> str:
+    """What inputs are, in words."""
+    return "texts" if isinstance(inputs, Texts) else f"{inputs.dtype} {list(inputs.shape[1:])}".removeprefix("torch.")
+
+
+def texts_or_inputs(path: Path, name: str, array: np.ndarray) -> Inputs:
+    """Texts where an array holds such, else as `as_inputs`."""
+    if array.ndim == 1 and (array.dtype.kind in "US" or all(isinstance(cell, str) for cell in array.tolist())) and len(array):
+        return Texts(tuple(map(str, texts_of(array).tolist())))
+    return as_inputs(path, name, array)
 
 
 def texts_of(array: np.ndarray) -> np.ndarray:
     """Byte strings as texts; others as they are."""
     return np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
-
-
-def is_whole(array: np.ndarray) -> bool:
-    """Whether an array holds whole numbers, of whatever type."""
-    if array.dtype.kind != "f":
-        return array.dtype.kind in "iu"
-    return bool(np.isfinite(array).all() and (array == np.round(array)).all())
 
 
 def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
@@ -146,15 +158,23 @@ def check_count(path: Path, name: str, array: np.ndarray, count: int) -> None:
         raise InputError(f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input")
 
 
-def as_labels(path: Path, name: str, array: np.ndarray, count: int, classes: tuple[str, ...]) -> Tensor:
-    """Labels as positions in `classes`."""
+def as_labels(
+    path: Path, name: str, array: np.ndarray, count: int, classes: Sequence[str], missing: str | None
+) -> Labels:
+    """A label an input: names, or whole numbers, which are positions in `classes` where these are given."""
     check_count(path, name, array, count)
     array = texts_of(array)
-    if array.dtype.kind == "U":
-        return positions([str(label) for label in array.tolist()], classes, f"{path}: {name}")
-    if not is_whole(array):
+    if array.dtype.kind not in "iufbUO":
         raise InputError(f"data: {path}: {name} is {array.dtype}; expected whole numbers or strings")
-    return in_range(array, len(classes), f"{path}: {name}")
+    found = read_labels(name, array, lambda row: f"{path} row {row}", missing, classes)
+    if not classes or array.dtype.kind not in "iuf":
+        return found
+    places = [None if level is None else int(level) for level in found.levels]
+    wrong = [place for place in places if place is not None and not 0 <= place < len(classes)]
+    if wrong:
+        row = int(np.argmax(found.codes == places.index(wrong[0])))
+        raise InputError(f"data: {found.where(row)}: {name} is {wrong[0]}, expected 0 to {len(classes) - 1}")
+    return replace(found, levels=tuple(None if place is None else classes[place] for place in places))
 
 
 def npy(argument: str, reading: Reading) -> Task:
@@ -169,11 +189,12 @@ def npy(argument: str, reading: Reading) -> Task:
             if name in ("y", "y_true"):
                 check_count(root, name, found, len(inputs))
             arrays[name] = np.asarray(found)
-    names = class_names(root, arrays, "")
-    tests = None
+    tests, notes = None, []
     if "y_test" in arrays:
         tests = mapped_inputs(root / "x_test.npy", mapped(root / "x_test.npy"))
-    return array_source(root, arrays, "", names, inputs, tests)
+    elif (root / "x_test.npy").is_file():
+        notes.append("x_test is not read: there is no y_test")
+    return array_source(root, arrays, "", inputs, tests, reading, notes)
 
 
 def mapped(path: Path) -> np.ndarray:
@@ -182,7 +203,10 @@ def mapped(path: Path) -> np.ndarray:
         raise InputError(f"data: no such file: {path}")
     try:
         with open_regular(path) as file:
-            shape, dtype, begins = head_of(file)
+            shape, dtype, begins = head_of(file, objects=True)
+            if dtype.hasobject:
+                file.seek(0)
+                return read_array(file)
         if path.stat().st_size < begins + math.prod(shape) * dtype.itemsize:
             raise ValueError(f"it says that it is {dtype} {list(shape)}, but has {path.stat().st_size:,} bytes")
         found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +11,6 @@ from torch import Tensor
 
 from alasca.data.task import Task
 from alasca.errors import InputError
-
-
-def positions(labels: Sequence[str], classes: Sequence[str], where: str, line: int = 0) -> Tensor:
-    """Labels as positions in `classes`.
-
-    Args:
-        labels: class names.
-        classes: all of them.
-        where: the file, for the message.
-        line: number of the first label's row there.
-
-    Raises:
-        InputError: a name that is none of them, with its row.
-    """
-    known = {name: k for k, name in enumerate(classes)}
-    unknown = next((k for k, name in enumerate(labels) if name not in known), None)
-    if unknown is not None:
-        raise InputError(
-            f"data: {where} row {unknown + line}: class {labels[unknown]!r} is not one of {shortened(classes)}"
-        )
-    return torch.tensor([known[name] for name in labels], dtype=torch.int64)
 
 
 def in_range(labels: np.ndarray, classes: int, where: str) -> Tensor:
@@ -53,32 +32,40 @@ def flaw(text: str, one_line: bool = True) -> str | None:
     return "has a line break in it" if one_line and any(mark in text for mark in "\r\n\0") else None
 
 
-def refuse_duplicates(ids: Sequence[str], where: str) -> None:
+def refuse_duplicates(ids: Sequence[str], where: Callable[[int], str]) -> None:
     """Raise `InputError` for the first id that comes twice, with both rows."""
     if len(set(ids)) == len(ids):
         return
     first: dict[str, int] = {}
     for row, name in enumerate(ids):
         if name in first:
-            raise InputError(f"data: {where} row {row}: id {name!r} is that of row {first[name]} already")
+            raise InputError(f"data: {where(row)}: id {name!r} is that of {where(first[name])} already")
         first[name] = row
 
 
 def check_task(task: Task, spec: str) -> None:
     """Raise `InputError` unless there are samples of two classes or more, and of every class, each under its own id."""
-    counts = torch.bincount(task.labels, minlength=len(task.classes)) if len(task.labels) else torch.zeros(0)
+    known = task.labels[task.labels >= 0]
+    counts = torch.bincount(known, minlength=len(task.classes)) if len(known) else torch.zeros(0)
     present = int((counts > 0).sum())
-    if len(task.labels) < 2 or present < 2:
-        raise InputError(f"data: {spec} has {len(task.labels)} samples of {present} class(es); expected two or more")
+    if len(known) < 2 or present < 2:
+        labelled = "labelled samples" if len(known) < len(task.labels) else "samples"
+        raise InputError(f"data: {spec} has {len(known)} {labelled} of {present} class(es); expected two or more")
+    if present > 20 and 2 * int((counts == 1).sum()) > present:
+        raise InputError(
+            f"data: {spec}: more than half of the {present:,} classes have one sample each, such as "
+            f"{shortened([repr(task.classes[k]) for k in (counts == 1).nonzero()[:3, 0].tolist()])}: are these labels? "
+            "To predict a quantity is regression, which this is not; --label names another column"
+        )
     if present < len(task.classes):
         empty = task.classes[int((counts == 0).nonzero()[0])]
         mend = "number the classes from 0 without a gap, or name them" if empty.isdecimal() else "leave the class out"
         raise InputError(f"data: {spec}: class {empty!r} has no training sample; add some, or {mend}")
     for what, names in (("class", task.classes), ("id", task.ids)):
         for name in names:
-            if (why := flaw(name)) is not None:
+            if (why := "is empty" if not name else flaw(name)) is not None:
                 raise InputError(f"data: {spec}: {what} {name!r} {why}")
-    refuse_duplicates(task.ids, spec)
+    refuse_duplicates(task.ids, lambda row: f"{spec} row {row}")
     if len(set(task.classes)) < len(task.classes):
         twice = next(name for name in task.classes if task.classes.count(name) > 1)
         raise InputError(f"data: {spec}: two classes are called {twice!r}; give each its own name")

@@ -1,150 +1,213 @@
-"""Columns of a table that a network reads: which ones, as numbers or as categories, and why the others are left out."""
+"""Columns of a table that a network reads: which ones, as what numbers, and why the others are left out."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from alasca.data.sources.base import shortened
-from alasca.data.sources.table_files import Table
+from alasca.data.sources.cells import is_empty, is_nothing, kind_of_cells, numbers_of
+from alasca.data.sources.table_files import Table, whole
+from alasca.data.text import words
 from alasca.data.transform import Column
 from alasca.errors import InputError
 
 LEVELS = 64
 """Categories up to which each gets a number of its own; with more, the category's position is the number."""
-MEND = "fill it in, or say with --input which columns to read"
-NUMBERED = re.compile(r"(unnamed: ?\d+|index|row|row_?(id|number)|id|)", re.IGNORECASE)
+WORDS = 256
+"""Words of a column of texts that get a number each, where it is read together with other columns."""
+IN_STEP = 20
+"""Rows from which whole numbers that only grow count the rows, whatever their steps."""
+NUMBERED = re.compile(
+    r"(unnamed: ?\d+|index|row|row_?(id|number|num)|level_0|__index_level_0__|ids?|uuid|guid|)", re.IGNORECASE
+)
+TELLING = re.compile(r"(label|true|class|target|category)", re.IGNORECASE)
+LEFT_OUT = {"empty": "empty", "infinite": "no finite number", "list": "lists", "object": "objects"}
 
 
 class Choice(NamedTuple):
-    """What is read of a table, and what is not: ``"NAME (why)"`` each."""
+    """What is read of a table, and what is not: ``"NAME (why)"`` each; and texts that might be."""
 
     columns: tuple[Column, ...]
     left_out: tuple[str, ...]
+    texts: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def choose_columns(table: Table, names: Sequence[str], rows: np.ndarray, asked: bool) -> Choice:
-    """Numbers and categories among some columns.
+def choose_columns(
+    table: Table, names: Sequence[str], rows: np.ndarray, asked: bool, labels: Sequence[str | None] = ()
+) -> Choice:
+    """Columns of numbers, dates, categories and, where they were asked for, words of texts.
 
     Args:
         table: the table.
         names: of the columns that may be read.
-        rows: of the training set, bool ``[N]``: categories come from those.
+        rows: of the training set, bool ``[N]``: categories, words and medians come from those.
         asked: the user named these columns, so that none is left out.
+        labels: of all rows; a column that only repeats them is left out.
 
     Raises:
-        InputError: nothing is left, or a column of free texts would be.
+        InputError: a column that was asked for and can't be read.
     """
-    chosen, left = [], []
+    chosen: list[Column] = []
+    left: list[str] = []
+    texts: list[str] = []
+    notes: list[str] = []
     for name in names:
         cells = table.column(name, "input")
-        if not asked and is_row_number(name, cells):
-            left.append(f"{name} (counts the rows)")
-            continue
-        numbers = [is_number(cell) for cell in cells]
-        if 2 * sum(numbers) >= len(numbers):
-            chosen.append(Column(name))
-            continue
-        if not asked and len(set(map(str, cells))) == 1:
-            left.append(f"{name} (always the same)")
-            continue
-        levels = sorted({text for text, row in zip(categories(table, name), rows, strict=True) if row})
-        if not asked and len(levels) > max(LEVELS, int(rows.sum()) // 2):
-            others = ",".join(other for other in names if other != name) or "a,b,c"
-            raise InputError(
-                f"data: {table.path}: column {name!r} holds texts, {len(levels)} different ones; say what to read: "
-                f"--input {name} (the texts) or --input {others} (the others)"
-            )
-        chosen.append(Column(name, tuple(levels), len(levels) <= LEVELS))
-    if not chosen:
-        only = f"its column {left[0]}" if len(left) == 1 else f"only {shortened(left)}" if left else "nothing else"
-        raise InputError(
-            f"data: {table.path} has no column path or text, and none to learn from ({only}); name the inputs with "
-            "--input"
-        )
-    return Choice(tuple(chosen), tuple(left))
+        kind, form = kind_of_cells(cells)
+        why = LEFT_OUT.get(kind)
+        if asked and why is not None:
+            raise InputError(f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts")
+        if not asked:
+            why = why or why_left_out(name, cells, kind, form, labels)
+        if why is not None:
+            left.append(f"{name} ({why})")
+        elif kind in ("number", "date"):
+            chosen.append(numeric(table, name, cells, rows, form, notes))
+        elif kind == "text" and not asked:
+            texts.append(name)
+            left.append(f"{name} ({len(set(map(str, cells))):,} different texts)")
+        else:
+            chosen.append(worded(name, cells, rows) if kind == "text" else categorical(name, cells, rows))
+    return Choice(tuple(chosen), tuple(left), tuple(texts), tuple(notes))
 
 
-def is_row_number(name: str, cells: Sequence[Any]) -> bool:
-    """Whether a column only counts: by name, or whole numbers in steps of one over three rows or more.
+def why_left_out(name: str, cells: Sequence[Any], kind: str, form: str, labels: Sequence[str | None]) -> str | None:
+    """Why a column teaches nothing about the samples, or None."""
+    if is_row_number(name, cells, kind, form):
+        return "counts the rows"
+    if kind != "text" and len(set(map(str, cells))) == 1:
+        return "always the same"
+    if kind == "category" and repeats(name, cells, labels):
+        return "says the label"
+    return None
 
-    >>> is_row_number("x", [3, 4, 5]), is_row_number("x", [3, 4, 6]), is_row_number("Unnamed: 0", ["a"])
+
+def is_row_number(name: str, cells: Sequence[Any], kind: str = "number", form: str = "") -> bool:
+    """Whether a column only counts rows: by its name; whole numbers or dates in constant steps; 0 to N - 1 or 1 to N in
+    any order; whole numbers that only grow over twenty rows or more.
+
+    >>> is_row_number("x", [3, 5, 7]), is_row_number("x", [3, 4, 6]), is_row_number("x", [2, 0, 1])
     (True, False, True)
+    >>> is_row_number("Unnamed: 0", ["a"]), is_row_number("x", [0.1, 0.2, 0.3])
+    (True, False)
     """
     if NUMBERED.fullmatch(str(name).strip()):
         return True
-    values = np.array([as_number(cell) for cell in cells])
-    return len(values) > 2 and bool(np.isfinite(values).all() and (np.diff(values) == 1).all())
+    if kind not in ("number", "date") or len(cells) < 3:
+        return False
+    values = numbers_of(cells, form)
+    if not np.isfinite(values).all() or (kind == "number" and (values != np.round(values)).any()):
+        return False
+    steps, size = np.diff(values), len(values)
+    if steps[0] and (steps == steps[0]).all():
+        return True
+    ordered = np.sort(values)
+    if any((ordered == np.arange(first, first + size)).all() for first in (0, 1)):
+        return True
+    return kind == "number" and size >= IN_STEP and ((steps > 0).all() or (steps < 0).all())
+
+
+def repeats(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
+    """Whether a column of texts is the labels again, by a name like theirs or by the same texts."""
+    pairs = {(str(cell), label) for cell, label in zip(cells, labels, strict=False) if label is not None}
+    levels, classes = {cell for cell, _ in pairs}, {label for _, label in pairs}
+    if not pairs or not len(pairs) == len(levels) == len(classes):
+        return False
+    return bool(TELLING.search(name)) or levels == classes
+
+
+def numeric(table: Table, name: str, cells: Sequence[Any], rows: np.ndarray, form: str, notes: list[str]) -> Column:
+    """A column of numbers or dates; where some are missing, with the median of the training rows in their place."""
+    values = numbers_of(cells, form)
+    absent = np.isnan(values)
+    strange = [row for row in np.nonzero(absent)[0].tolist() if not is_nothing(cells[row])]
+    if strange:
+        notes.append(
+            f"{table.where(strange[0])}: {name} is {cells[strange[0]]!r}, no number: {len(strange)} such cells are "
+            "taken as missing"
+        )
+    fill = None
+    if absent.any():
+        known = values[rows & ~absent]
+        fill = float(np.float32(np.median(known))) if len(known) else 0.0
+    return Column(name, "date" if form else "number", (), fill, form)
+
+
+def categorical(name: str, cells: Sequence[Any], rows: np.ndarray) -> Column:
+    """A column of categories; nothing is one of them."""
+    levels = sorted({category(cell) for cell, row in zip(cells, rows, strict=True) if row})
+    return Column(name, "levels" if len(levels) <= LEVELS else "position", tuple(levels))
+
+
+def worded(name: str, cells: Sequence[Any], rows: np.ndarray) -> Column:
+    """A column of texts as the words that come in most of them."""
+    counts = Counter(word for cell, row in zip(cells, rows, strict=True) if row for word in {*words(category(cell))})
+    ranked = sorted((word for word, count in counts.items() if count > 1), key=lambda word: (-counts[word], word))
+    return Column(name, "words", tuple(ranked[:WORDS]))
+
+
+def category(cell: Any) -> str:
+    """A cell as the name of a category."""
+    return "" if is_empty(cell) else whole(cell)
 
 
 def table_numbers(table: Table, columns: Sequence[Column]) -> np.ndarray:
     """Columns as numbers ``[N, D]``, float32; a category that the training set has not is none: all zeros, or -1.
 
     Raises:
-        InputError: a cell of numbers that is none, is empty, or not finite, with its row.
+        InputError: a cell that holds no number where training saw none missing, with its row.
     """
     found = np.zeros((len(table.frame), sum(column.width for column in columns)), dtype=np.float32)
     at = 0
     for column in columns:
-        if not column.levels:
-            found[:, at] = numbers_of(table, column.name)
+        cells = table.column(column.name, "input")
+        place = {level: k for k, level in enumerate(column.levels)}
+        if column.kind in ("number", "date"):
+            values = numbers_of(cells, column.form)
+            absent = np.isnan(values)
+            if absent.any() and column.fill is None:
+                row = int(np.argmax(absent))
+                raise InputError(
+                    f"data: {table.where(row)}: {column.name} is {cells[row]!r}; expected a number: none was missing "
+                    "in training"
+                )
+            found[:, at] = np.where(absent, column.fill or 0.0, values)
+            if column.fill is not None:
+                found[:, at + 1] = absent
+        elif column.kind == "words":
+            for row, cell in enumerate(cells):
+                found[row, [at + place[word] for word in {*words(category(cell))} & place.keys()]] = 1
         else:
-            place = {level: k for k, level in enumerate(column.levels)}
-            known = np.array([place.get(text, -1) for text in table.names(column.name)], dtype=np.int64)
-            if column.one_hot:
-                rows = np.nonzero(known >= 0)[0]
-                found[rows, at + known[rows]] = 1
+            known = np.array([place.get(category(cell), -1) for cell in cells], dtype=np.int64)
+            if column.kind == "levels":
+                seen = np.nonzero(known >= 0)[0]
+                found[seen, at + known[seen]] = 1
             else:
                 found[:, at] = known
         at += column.width
     return found
 
 
-def numbers_of(table: Table, name: str) -> np.ndarray:
-    """A column of numbers ``[N]``."""
-    cells = table.column(name, "input")
-    with np.errstate(over="ignore"):
-        values = np.array([as_number(cell) for cell in cells], dtype=np.float64).astype(np.float32)
-    wrong = np.nonzero(~np.isfinite(values))[0]
-    if len(wrong):
-        cell = cells[wrong[0]]
-        raise InputError(f"data: {table.where(int(wrong[0]))}: {name} is {cell!r}; expected a number; {MEND}")
-    return values
-
-
-def categories(table: Table, name: str) -> list[str]:
-    """A column of categories."""
-    try:
-        return table.names(name)
-    except InputError as error:
-        raise InputError(f"{error}; {MEND}") from error
-
-
 def told(columns: Sequence[Column]) -> str:
     """Columns in words.
 
-    >>> told([Column("age"), Column("town", ("A", "B")), Column("street", ("x",) * 3, False)])
-    'age, town (2 categories), street (3 categories, by position)'
+    >>> told([Column("age", fill=3.0), Column("town", "levels", ("A", "B")), Column("street", "position", ("x",) * 3)])
+    'age (missing ones: the median, 3), town (2 categories), street (3 categories, by position)'
     """
-    texts = [
-        column.name
-        + (f" ({len(column.levels)} categories{'' if column.one_hot else ', by position'})" if column.levels else "")
-        for column in columns
-    ]
+    texts = []
+    for column in columns:
+        parts = {
+            "number": [], "date": [f"date{'' if column.form == 'ISO' else ', ' + column.form}"],
+            "levels": [f"{len(column.levels)} categories"], "words": [f"its {len(column.levels)} commonest words"],
+            "position": [f"{len(column.levels):,} categories, by position"],
+        }[column.kind]  # fmt: skip
+        if column.fill is not None:
+            parts = [*parts, f"missing ones: the median, {column.fill:.4g}"]
+        texts.append(column.name + (f" ({', '.join(parts)})" if parts else ""))
     return shortened(texts, 40)
-
-
-def as_number(cell: Any) -> float:
-    """A cell as a number; NaN where it is none."""
-    try:
-        return float(cell)
-    except (TypeError, ValueError, OverflowError):
-        return float("nan")
-
-
-def is_number(cell: Any) -> bool:
-    """Whether a cell holds a number; True and False are none."""
-    return not isinstance(cell, bool) and not np.isnan(as_number(cell))

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from alasca.data.sources.arrays import as_inputs
-from alasca.data.sources.base import check_task, positions
-from alasca.data.sources.columns import choose_columns, table_numbers
-from alasca.data.sources.pictures import SKIP, SUFFIXES, picture_source
-from alasca.data.sources.table_files import Table, whole
-from alasca.data.sources.tables import class_order
+from alasca.data.pictures import SUFFIXES, PictureFiles
+from alasca.data.sources.base import check_task, shortened
+from alasca.data.sources.columns import NUMBERED, Choice, choose_columns, table_numbers
+from alasca.data.sources.labels import Labels, assign, read_labels
+from alasca.data.sources.looks import looked_over
+from alasca.data.sources.pictures import SKIP, picture_source
+from alasca.data.sources.table_files import framed
 from alasca.data.task import Reading, Task
 from alasca.data.text import Texts
 from alasca.data.transform import Column
@@ -45,11 +47,15 @@ def task_from_arrays(
                 raise InputError(f"data: {part}: expected two, (inputs, labels)")
             parts[part] = tuple(pair)
     classes = None if classes is None else tuple(classes)
-    names = {part: label_names(f"{part} labels", given, classes) for part, (_, given) in parts.items()}
-    true_names = None if truth is None else label_names("truth", truth, classes)
-    order = tuple(map(str, classes)) if classes is not None else class_order({*names["train"]})
-    given = {part: positions(own, order, f"{part} labels") for part, own in names.items()}
-    columns = columns_of(inputs)
+    given = {part: label_column(f"{part} labels", cells, classes) for part, (_, cells) in parts.items()}
+    true = None if truth is None else label_column("truth", truth, classes)
+    label_columns = {"given" if part == "train" else part: each for part, each in given.items()}
+    label_columns |= {} if true is None else {"true": true}
+    assigned = assign(label_columns, declared=[*map(str, classes or ())])
+    order = assigned.classes
+    labels_of = {part: assigned.labels["given" if part == "train" else part] for part in given}
+    choice = columns_of(inputs)
+    columns, notes = choice.columns, (*choice.notes, *assigned.notes)
     read = {"train": read_inputs("train inputs", inputs, columns)}
     texts = isinstance(read["train"], Texts)
     read |= {
@@ -58,37 +64,37 @@ def task_from_arrays(
         if part != "train"
     }
     for part, values in read.items():
-        if len(values) != len(given[part]):
-            raise InputError(f"data: {part}: {len(values)} inputs and {len(given[part])} labels; expected as many")
+        if len(values) != len(labels_of[part]):
+            raise InputError(f"data: {part}: {len(values)} inputs and {len(labels_of[part])} labels; expected as many")
         if kind_of(values) != kind_of(read["train"]):
             wanted = kind_of(read["train"])
             raise InputError(f"data: {part} inputs are {kind_of(values)}, training inputs {wanted}; expected the same")
-    if true_names is not None and len(true_names) != len(given["train"]):
-        raise InputError(f"data: truth: {len(true_names)} labels for {len(given['train'])} samples; expected as many")
-    right = None if true_names is None else positions(true_names, order, "truth")
-    count, held = len(given["train"]), None
-    everything, all_labels = read["train"], given["train"]
+    if true is not None and len(true) != len(labels_of["train"]):
+        raise InputError(f"data: truth: {len(true)} labels for {len(labels_of['train'])} samples; expected as many")
+    right = assigned.labels.get("true")
+    count, held = len(labels_of["train"]), None
+    everything, all_labels = read["train"], labels_of["train"]
     if "val" in read:
-        held = torch.arange(count, count + len(given["val"]))
-        everything, all_labels = joined(everything, read["val"]), torch.cat([all_labels, given["val"]])
-        right = None if right is None else torch.cat([right, given["val"]])
+        held = torch.arange(count, count + len(labels_of["val"]))
+        everything, all_labels = joined(everything, read["val"]), torch.cat([all_labels, labels_of["val"]])
+        right = None if right is None else torch.cat([right, labels_of["val"]])
     own_ids = tuple(str(k) for k in range(count)) if ids is None else tuple(map(str, ids))
     if len(own_ids) != count:
         raise InputError(f"data: ids: {len(own_ids)} for {count} samples; expected as many")
     own_ids += tuple(f"val/{k}" for k in range(len(all_labels) - count))
-    tests = read.get("test"), given.get("test")
+    tests = read.get("test"), labels_of.get("test")
     if isinstance(everything, list):
-        return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size or 32)
+        return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size or 32, notes)
     if image_size is not None:
         raise InputError(f"image-size: {image_size}, but the inputs are no paths; resize the arrays, or leave it out")
     pictures = isinstance(everything, Tensor) and everything.dtype == torch.uint8
     assert not isinstance(tests[0], list)
     task = Task(
-        everything, all_labels, own_ids, order, *tests, right, held, columns=columns,
+        everything, all_labels, own_ids, order, *tests, right, held, columns=columns, notes=notes,
         shift=max(1, everything.shape[-1] // 8) if isinstance(everything, Tensor) and pictures else 0, flip=pictures,
     )  # fmt: skip
     check_task(task, "arrays")
-    return task
+    return looked_over(task)
 
 
 def from_paths(
@@ -100,39 +106,45 @@ def from_paths(
     truth: Any,
     held: Any,
     size: int,
+    notes: tuple[str, ...],
 ) -> Task:
     """A task of pictures in files."""
-    tests = None if test[0] is None else test
+    tests = None if test[0] is None else (PictureFiles(tuple(test[0])), test[1])
     reading = Reading(Recipe(image_size=size))
     try:
-        task = picture_source(paths, labels, ids, classes, reading, size, tests, truth=truth)
+        task = picture_source(
+            PictureFiles(tuple(paths)), labels, ids, classes, reading, size, tests, truth=truth, held=held
+        )
     except InputError as error:
         raise InputError(str(error).removesuffix(SKIP)) from error
-    task = replace(task, held=held)
+    task = replace(task, notes=(*notes, *task.notes))
     check_task(task, "arrays")
     return task
 
 
-def label_names(what: str, labels: Any, classes: Sequence[Any] | None = None) -> list[str]:
-    """Labels as texts; whole numbers without a fraction, or, where classes are named by texts, as positions in them."""
+def label_column(what: str, labels: Any, classes: Sequence[Any] | None = None) -> Labels:
+    """Labels as a column; whole numbers are positions in the classes where these are named by texts."""
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu().numpy()
     values = labels.tolist() if hasattr(labels, "tolist") else labels
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise InputError(f"data: {what}: {values!r}; expected one label a sample")
     values = [value.item() if hasattr(value, "item") and np.ndim(value) == 0 else value for value in values]
-    for row, value in enumerate(values):
-        if value is None or value is pd.NA or value != value or isinstance(value, (list, dict, tuple)):
-            raise InputError(f"data: {what} row {row}: {value!r}; expected one label a sample")
-    if classes is None or not all(isinstance(name, str) for name in classes):
-        return [whole(value) for value in values]
-    if not any(name.isdecimal() for name in classes):  # then numbers in texts can be no names
-        values = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
-    return [in_order(f"{what} row {row}", value, classes) for row, value in enumerate(values)]
+
+    def where(row: int) -> str:
+        return f"{what} row {row}"
+
+    if classes is not None and all(isinstance(name, str) for name in classes):
+        if not any(name.isdecimal() for name in classes):  # then numbers in texts can be no names
+            values = [int(value) if isinstance(value, str) and value.isdecimal() else value for value in values]
+        values = [in_order(where(row), value, classes) for row, value in enumerate(values)]
+    return read_labels("label", values, where, declared=[*map(str, classes or ())])
 
 
-def in_order(where: str, value: Any, classes: Sequence[str]) -> str:
-    """The class that a label means: by position where it is a whole number, else by name."""
+def in_order(where: str, value: Any, classes: Sequence[str]) -> Any:
+    """The class that a label means: by position where it is a whole number, else by name; nothing is nothing."""
+    if isinstance(value, (list, tuple, dict)) or value is None or value is pd.NA or value != value:
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value % 1 != 0:
         return str(value)
     if not 0 <= value < len(classes):
@@ -147,26 +159,16 @@ def kind_of(values: Any) -> str:
     return "texts" if isinstance(values, Texts) else "paths of pictures"
 
 
-def columns_of(inputs: Any) -> tuple[Column, ...]:
-    """What a data frame's columns are; nothing for other inputs."""
+def columns_of(inputs: Any) -> Choice:
+    """What a data frame's columns are: all but those that count its rows by their name; nothing for other inputs."""
     if not isinstance(inputs, pd.DataFrame):
-        return ()
+        return Choice((), ())
     table = framed("inputs", inputs)
-    return choose_columns(table, list(table.frame.columns), np.ones(len(inputs), dtype=bool), True).columns
-
-
-def framed(what: str, frame: pd.DataFrame) -> Table:
-    """A data frame as a table, nothing for what is missing.
-
-    Raises:
-        InputError: two columns of one name.
-    """
-    names = [str(name) for name in frame.columns]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"data: {what} has two columns {twice!r}; give each its own name")
-    cells = frame.astype(object)
-    return Table(Path(what), cells.where(frame.notna(), None).set_axis(names, axis=1))
+    counting = [name for name in table.names if NUMBERED.fullmatch(name)]
+    names = [name for name in table.names if name not in counting] or table.names
+    choice = choose_columns(table, names, np.ones(len(inputs), dtype=bool), True)
+    left = f"not read: {shortened(counting)} (counts the rows)"
+    return choice._replace(notes=(*choice.notes, *((left,) if len(names) < len(table.names) else ())))
 
 
 def read_inputs(what: str, values: Any, columns: tuple[Column, ...], texts: bool = False) -> Any:

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from alasca.data.pictures import DecodedRows, Decoder, PictureFiles, Pictures
+from alasca.data.pictures import DecodedRows, Decoder, Pictures, Span
 from alasca.data.rows import Rows
 from alasca.data.sources.base import shortened
+from alasca.data.sources.looks import Looks
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
 from alasca.terminal import say
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 IN_MEMORY = 1 << 30
 """Bytes of pictures that are held in memory where nobody says otherwise."""
 BATCH = 64
@@ -38,53 +36,69 @@ class PictureSet:
         kept: positions, in what was asked for, of the N pictures.
         blank: positions, in the N, of those that can't be read.
         notes: a line about them.
+        span: what is black and white among pixels of more than 8 bits; None: there are none.
     """
 
     inputs: Tensor | Rows
     kept: Tensor
     blank: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    span: Span | None = None
 
 
 def look_at(
-    pictures: Pictures, reading: Reading, size: int, keep_ratio: bool = False, testing: bool = False
-) -> PictureSet:
-    """Decode every picture once.
+    pictures: Pictures, labels: Tensor, classes: Sequence[str], reading: Reading, size: int, keep_ratio: bool = False,
+    testing: bool = False, span: Span | None = None,
+) -> PictureSet:  # fmt: skip
+    """Decode every picture once; twice where some have more than 8 bits, whose span all of them tell.
 
     Args:
         pictures: where they come from.
+        labels, classes: of them, to tell classes whose pictures are all the same.
         reading: whether to hold them, and what a bad one means.
         size: side in pixels.
         keep_ratio: cut the middle out instead of stretching.
-        testing: a bad one can't stay as a blank.
+        testing: a bad one can't stay as a blank, and the span is not measured on them.
+        span: of the training set.
 
     Raises:
         InputError: one that can't be read, by name, where that is fatal.
     """
     count, size = len(pictures), reading.recipe.image_size or size
-    decoder, workers = Decoder(pictures, size, keep_ratio), worker_count(reading)
+    decoder, workers = Decoder(pictures, size, keep_ratio, span), worker_count(reading)
     hold = reading.place.in_memory if reading.place.in_memory is not None else count * 3 * size * size <= IN_MEMORY
     found = torch.zeros(count if hold else 0, 3, size, size, dtype=torch.uint8)
     wrong: dict[int, str] = {}
+    spans: list[Span] = []
     batches = [list(range(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
-    said, content = time.monotonic(), hashlib.sha256()
-    for at, (decoded, bad) in zip(batches, decoder.batches(batches, workers if count > BATCH else 0), strict=True):
+    said, content, looks = time.monotonic(), hashlib.sha256(), Looks()
+    measured = decoder.batches(batches, workers if count > BATCH else 0, measure=True)
+    for at, (decoded, bad, deep) in zip(batches, measured, strict=True):
         wrong |= bad
+        spans += deep
         content.update(decoded.numpy().data)
+        sound = [k for k, row in enumerate(at) if row not in bad]
+        looks.see([at[k] for k in sound], decoded[sound], labels[[at[k] for k in sound]].tolist())
         if hold:
             found[at[0] : at[-1] + 1] = decoded
         if time.monotonic() - said > 10:
             said = time.monotonic()
             say(f"looked at {at[-1] + 1:,} of {count:,} pictures", sys.stderr)
+    if spans and span is None:
+        whole = min(low for low, _ in spans), max(high for _, high in spans)
+        again = look_at(pictures, labels, classes, reading, size, keep_ratio, testing, whole)
+        note = f"{len(spans):,} pictures have more than 8 bits: {whole[0]:g} is shown as black, {whole[1]:g} as white"
+        return replace(again, notes=(note, *again.notes))
     kept, blank, notes = after(wrong, pictures, reading.recipe.on_bad_image, testing)
     if len(kept) == len(blank) and count:
         raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")
+    notes += () if testing else looks.notes(pictures.name, classes)
     if hold:
-        return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes)
+        return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes, span)
     rows = DecodedRows(
         kept, torch.device("cpu"), decoder=decoder, workers=workers, content=content.hexdigest(), missing={*wrong}
     )
-    return PictureSet(rows, kept, blank, notes)
+    return PictureSet(rows, kept, blank, notes, span)
 
 
 def after(
@@ -114,34 +128,36 @@ def worker_count(reading: Reading) -> int:
 
 
 def picture_source(
-    paths: Sequence[Path],
+    pictures: Pictures,
     labels: Tensor,
     ids: Sequence[str],
     classes: Sequence[str],
     reading: Reading,
     size: int,
-    test: tuple[Sequence[Path], Tensor] | None = None,
+    test: tuple[Pictures, Tensor] | None = None,
     crop: int | None = None,
     keep_ratio: bool = False,
     truth: Tensor | None = None,
+    held: Tensor | None = None,
 ) -> Task:
-    """A source of picture files.
+    """A source of pictures in files.
 
     Args:
-        paths, labels, ids: of the training set.
+        pictures, labels, ids: of the training set.
         classes: names.
         reading: see `Reading`.
         size: side to which pictures are resized where `reading` leaves it open.
-        test: paths and labels of the test set.
+        test: pictures and labels of the test set.
         crop: side of what a network sees where `reading` leaves it open.
         keep_ratio: cut the middle out instead of stretching.
         truth: known truth.
+        held: positions of those that are held out.
     """
-    found = look_at(PictureFiles(tuple(paths)), reading, size, keep_ratio)
+    found = look_at(pictures, labels, classes, reading, size, keep_ratio)
     test_inputs = test_labels = None
     notes = found.notes
     if test is not None:
-        tested = look_at(PictureFiles(tuple(test[0])), reading, size, keep_ratio, testing=True)
+        tested = look_at(test[0], test[1], classes, reading, size, keep_ratio, testing=True, span=found.span)
         test_inputs, test_labels, notes = tested.inputs, test[1][tested.kept], notes + tested.notes
     side = reading.recipe.image_size or size
     crop = crop_of(reading, side, crop)
@@ -149,9 +165,10 @@ def picture_source(
     return Task(
         found.inputs, labels[found.kept], tuple(ids[k] for k in kept), tuple(classes), test_inputs, test_labels,
         None if truth is None else truth[found.kept],
+        None if held is None else torch.isin(found.kept, held).nonzero()[:, 0],
         shift=max(1, side // 8) if crop is None else 0, flip=True, crop=crop, size=side, keep_ratio=keep_ratio,
-        blank=found.blank, notes=notes,
-        whole=len(paths), kept=found.kept,
+        span=found.span, blank=found.blank, notes=notes,
+        whole=len(pictures), kept=found.kept,
     )  # fmt: skip
 
 
@@ -164,62 +181,3 @@ def crop_of(reading: Reading, side: int, usual: int | None = None) -> int | None
     if reading.recipe.crop is not None and reading.recipe.crop > side:
         raise InputError(f"crop: {reading.recipe.crop}, expected at most image-size ({side}); set --image-size too")
     return reading.recipe.crop or (usual if usual is not None and usual <= side else None)
-
-
-def folder(argument: str, reading: Reading) -> Task:
-    """A folder of pictures, a sub-folder a class; or train/ and test/ (or val/) with such, the second to test"""
-    root = Path(argument)
-    if not argument or not root.is_dir():
-        raise InputError(
-            f"data: no such folder: {argument or '(empty)'}; expected folder:DIR with a sub-folder a class"
-        )
-    tests = next((name for name in ("test", "val") if (root / name).is_dir()), "")
-    split = bool(tests) and (root / "train").is_dir()
-    train = root / "train" if split else root
-    classes = subfolders(train)
-    if not classes:
-        raise InputError(f"data: {train} has no sub-folders; expected one for each class, with pictures in it")
-    filled = [name for name in classes if find_pictures(train, [name])[0]]
-    empty = [name for name in classes if name not in filled]
-    if not filled:
-        raise InputError(
-            f"data: {train / empty[0]} holds no pictures ({', '.join(SUFFIXES)}), nor does any other folder"
-        )
-    classes = filled
-    paths, labels = find_pictures(train, classes)
-    test = None
-    if split:
-        unknown = sorted(set(subfolders(root / tests)) - {*classes, *empty})
-        if unknown:
-            raise InputError(f"data: {root / tests / unknown[0]}: no class of that name under {train}")
-        test = find_pictures(root / tests, classes)
-        if not test[0]:
-            raise InputError(f"data: {root / tests} holds no pictures; add some, or remove the folder")
-    ids = [printable(path.relative_to(train).as_posix()) for path in paths]
-    task = picture_source(paths, labels, ids, [printable(name) for name in classes], reading, 32, test)
-    if not empty:
-        return task
-    note = f"folders without pictures are no classes: {shortened([printable(name) for name in empty])}"
-    return replace(task, notes=(note, *task.notes))
-
-
-def subfolders(root: Path) -> list[str]:
-    """Names of the folders in a folder, hidden ones left out."""
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def find_pictures(root: Path, classes: Sequence[str]) -> tuple[list[Path], Tensor]:
-    """Pictures under ``root/CLASS`` and their classes' positions."""
-    found = [
-        (file, k)
-        for k, name in enumerate(classes)
-        for file in sorted((root / name).rglob("*"))
-        if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and not file.is_dir()
-    ]
-    return [file for file, _ in found], torch.tensor([k for _, k in found], dtype=torch.int64)
-
-
-def printable(name: str) -> str:
-    """A file name, its line breaks and bytes that are no UTF-8 as ``\\xNN``, so that any table can hold it."""
-    text = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return re.sub(r"[\r\n\0]", lambda found: f"\\x{ord(found[0]):02x}", text)

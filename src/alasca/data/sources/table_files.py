@@ -1,34 +1,70 @@
-"""Tables as they lie in files: CSV, JSON lines and Parquet, with the line of every row for messages."""
+"""Tables as they lie in files: CSV, JSON and Parquet, one or many, with the line of every row for messages."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from dataclasses import dataclass
+import bisect
+import glob
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from alasca.data.sources.base import flaw
+from alasca.data.pictures import Pictures
+from alasca.data.sources.base import flaw, shortened
+from alasca.data.sources.cells import is_empty
+from alasca.data.sources.delimited import read_delimited
+from alasca.data.sources.json_rows import read_json_rows
 from alasca.errors import InputError, missing
-from alasca.files import open_regular, read_bytes, reason, require_memory
+from alasca.files import open_regular, read_bytes, read_gzip, reason, require_memory
 from alasca.values import nearest
+
+SUFFIXES = (".parquet", ".csv", ".tsv", ".txt", ".jsonl", ".ndjson", ".json")
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of texts and numbers, and how its rows are called in messages."""
+    """A table of texts and numbers, and how its rows are called in messages.
+
+    Attributes:
+        path: the file, or what names several.
+        frame: the cells; None where one holds nothing that a file tells from an empty text.
+        lines: of the rows, counted as editors count; empty: they are called by number, from 0.
+        files: where the rows of each file begin, where there are several.
+        notes: what a person should know of how it was read.
+        declared: names of classes in order, by column, where whoever made the data says so.
+        pictures: columns of pictures that are not in `frame`.
+        parts: of each row, 0 to train on, 1 held out, 2 to test on, where the source says so.
+    """
 
     path: Path
     frame: pd.DataFrame
     lines: tuple[int, ...] = ()
+    files: tuple[tuple[int, Path], ...] = ()
+    notes: tuple[str, ...] = ()
+    declared: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pictures: Mapping[str, Pictures] = field(default_factory=dict)
+    parts: np.ndarray | None = None
 
     def where(self, row: int) -> str:
-        """A row for people: counted from 0, with its line in a file of lines."""
-        return f"{self.path} row {row}" + (f" (line {self.lines[row]})" if self.lines else "")
+        """A row for people: its line as an editor counts, or its number from 0 where there are no lines."""
+        first, path = 0, self.path
+        if self.files:
+            first, path = self.files[bisect.bisect_right([start for start, _ in self.files], row) - 1]
+        return f"{path} line {self.lines[row]}" if self.lines else f"{path} row {row - first}"
+
+    @property
+    def names(self) -> list[str]:
+        """Of all columns."""
+        return [*self.pictures, *map(str, self.frame.columns)]
+
+    def require(self, name: str, option: str) -> None:
+        """Raise `InputError` where there is no column of a name."""
+        if name not in self.names:
+            mend = nearest(name, self.names, f"name another, e.g. --{option}")
+            raise InputError(f"data: {self.path} has no column {name!r}, only {', '.join(self.names)}; {mend}")
 
     def column(self, name: str, option: str = "label") -> list[Any]:
         """The cells of a column.
@@ -36,12 +72,7 @@ class Table:
         Raises:
             InputError: there is none of that name.
         """
-        if name not in self.frame:
-            columns = [str(column) for column in self.frame.columns]
-            mend = nearest(name, columns, f"name another, e.g. --{option}")
-            if any(";" in column for column in columns):
-                mend = "its cells are separated by ';': save it with commas"
-            raise InputError(f"data: {self.path} has no column {name!r}, only {', '.join(columns)}; {mend}")
+        self.require(name, option)
         return list(self.frame[name])
 
     def texts(self, name: str, one_line: bool = False) -> list[str]:
@@ -52,17 +83,70 @@ class Table:
         """
         values = self.column(name)
         for row, value in enumerate(values):
-            if value is None or value == "" or (isinstance(value, float) and np.isnan(value)):
+            if is_empty(value):
                 raise InputError(f"data: {self.where(row)}: {name} is empty")
-            if isinstance(value, (list, dict)):
-                raise InputError(f"data: {self.where(row)}: {name} is a {type(value).__name__}; expected a text")
-            if isinstance(value, str) and (why := flaw(value, one_line)) is not None:
-                raise InputError(f"data: {self.where(row)}: {name} {why}")
+            check_text(value, name, self.where(row), one_line)
         return [whole(value) for value in values]
 
-    def names(self, name: str) -> list[str]:
-        """The cells of a column of labels or ids: texts of one line; see `texts`."""
-        return self.texts(name, one_line=True)
+
+def check_text(value: Any, name: str, where: str, one_line: bool = False) -> None:
+    """Raise `InputError` for a cell that is a list, or a text that can't be written."""
+    if isinstance(value, (list, dict)):
+        raise InputError(f"data: {where}: {name} is a {type(value).__name__}; expected a text")
+    if isinstance(value, str) and (why := flaw(value, one_line)) is not None:
+        raise InputError(f"data: {where}: {name} {why}")
+
+
+def read_tables(argument: str) -> Table:
+    """The table that ``table:FILE`` names: a file, or the files of a folder or pattern, one below another.
+
+    Raises:
+        InputError: there is none, it can't be read, or the columns of several differ.
+    """
+    path = Path(argument)
+    if argument and path.is_file():
+        return read_table(path)
+    found = table_files(path) if path.is_dir() else [Path(name) for name in sorted(glob.glob(argument, recursive=True))]
+    found = [file for file in found if file.is_file()]
+    if not argument or not found:
+        raise InputError(
+            f"data: no such file: {argument or '(empty)'}; expected table:FILE, or a folder or pattern of Parquet files"
+        )
+    tables = [read_table(file) for file in found]
+    columns = list(tables[0].frame.columns)
+    for file, table in zip(found, tables, strict=True):
+        if set(table.frame.columns) != set(columns):
+            odd = sorted(map(str, set(columns) ^ set(table.frame.columns)))
+            raise InputError(f"data: {file} has other columns than {found[0]} ({shortened(odd)})")
+    starts = np.cumsum([0, *(len(table.frame) for table in tables)]).tolist()
+    return Table(
+        path, pd.concat([table.frame[columns] for table in tables], ignore_index=True),
+        tuple(line for table in tables for line in table.lines), tuple(zip(starts, found, strict=False)),
+        (f"{len(found)} files: {shortened([file.name for file in found], 3)}",
+         *dict.fromkeys(note for table in tables for note in table.notes)),
+    )  # fmt: skip
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The files of a folder that are tables, all of one kind.
+
+    Raises:
+        InputError: they are of several kinds.
+    """
+    files = sorted(file for file in folder.rglob("*") if not file.name.startswith((".", "_")))
+    kinds: dict[str, list[Path]] = {}
+    for file in files:
+        if (suffix := suffix_of(file)) in SUFFIXES:
+            kinds.setdefault(suffix, []).append(file)
+    if len(kinds) > 1:
+        names = ", ".join(f"{len(found)} {suffix}" for suffix, found in kinds.items())
+        raise InputError(f"data: {folder} holds tables of several kinds ({names}); write e.g. 'table:{folder}/*.parquet'")
+    return next(iter(kinds.values()), [])
+
+
+def suffix_of(path: Path) -> str:
+    """The ending that says what a file holds, packed or not."""
+    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def read_table(path: Path) -> Table:
@@ -71,15 +155,16 @@ def read_table(path: Path) -> Table:
     Raises:
         InputError: it can't be read as what its suffix says, with the line where there is one.
     """
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
+    if suffix not in SUFFIXES:
+        raise InputError(f"data: {path}: expected a table in .csv, .tsv, .json, .jsonl (or .gz of these) or .parquet")
     if suffix == ".parquet":
         return read_parquet(path)
-    if suffix not in (".csv", ".tsv", ".jsonl", ".ndjson", ".json"):
-        raise InputError(f"data: {path}: expected a table in .csv, .tsv, .jsonl or .parquet")
     text = decoded(path)
-    return (
-        read_csv(path, text, "\t" if suffix == ".tsv" else ",") if suffix in (".csv", ".tsv") else read_json(path, text)
-    )
+    read = read_json_rows(path, text) if "json" in suffix else read_delimited(path, text, suffix)
+    for name in map(str, read.frame.columns):
+        check_column(path, name)
+    return Table(path, read.frame, read.lines, notes=read.notes)
 
 
 def read_parquet(path: Path) -> Table:
@@ -98,60 +183,28 @@ def read_parquet(path: Path) -> Table:
         raise InputError(f"data: {path} can't be read as Parquet ({reason(error)})") from error
     for name in map(str, frame.columns):
         check_column(path, name)
+    return Table(path, emptied(frame))
+
+
+def emptied(frame: pd.DataFrame) -> pd.DataFrame:
+    """A data frame's cells, None for those that hold nothing; columns by texts."""
     cells = frame.astype(object)
-    return Table(path, cells.where(frame.notna(), None))
+    return cells.where(frame.notna(), None).set_axis([str(name) for name in frame.columns], axis=1)
 
 
-def read_csv(path: Path, text: str, separator: str) -> Table:
-    """Lines of cells, as many in each as in the first, which names the columns; empty lines are left out."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    rows: list[list[str]] = []
-    lines: list[int] = []
-    begun = 1
-    try:
-        for row in reader:
-            if row:
-                rows.append(row)
-                lines.append(begun)
-            begun = reader.line_num + 1
-    except csv.Error as error:
-        raise InputError(f"data: {path} line {reader.line_num} can't be read as CSV ({error})") from error
-    if not rows:
-        raise InputError(f"data: {path} can't be read as CSV (it is empty)")
-    head, body = rows[0], rows[1:]
-    if len(set(head)) < len(head):
-        twice = next(name for name in head if head.count(name) > 1)
-        raise InputError(f"data: {path} has two columns {twice!r}; give each its own name")
-    for name in head:
-        check_column(path, name)
-    for row, line in zip(body, lines[1:], strict=True):
-        if len(row) != len(head):
-            raise InputError(
-                f"data: {path} line {line} has {len(row)} cells, the first line {len(head)}; put a cell with a "
-                f"{separator!r} in it in quotes"
-            )
-    return Table(path, pd.DataFrame(body, columns=head, dtype=object), tuple(lines[1:]))
+def framed(what: str, frame: pd.DataFrame) -> Table:
+    """A data frame as a table.
+
+    Raises:
+        InputError: two columns of one name.
+    """
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"data: {what} has two columns {twice!r}; give each its own name")
+    return Table(Path(what), emptied(frame))
 
 
-def read_json(path: Path, text: str) -> Table:
-    """A JSON object on each line; empty lines are left out."""
-    rows: list[dict[str, Any]] = []
-    lines: list[int] = []
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"data: {path} line {number} is no JSON ({error})") from error
-        if not isinstance(row, dict):
-            raise InputError(f"data: {path} line {number} is no JSON object")
-        rows.append(row)
-        lines.append(number)
-    for name in {name: None for row in rows for name in row}:
-        check_column(path, name)
-    frame = pd.DataFrame(rows, dtype=object)
-    return Table(path, frame.where(frame.notna(), None), tuple(lines))
 
 
 def check_column(path: Path, name: str) -> None:
@@ -167,7 +220,7 @@ def decoded(path: Path) -> str:
         InputError: it is no UTF-8, with the line.
     """
     try:
-        content = read_bytes(path)
+        content = read_gzip(path) if path.name.lower().endswith(".gz") else read_bytes(path)
     except OSError as error:
         raise InputError(f"data: {path} can't be read ({reason(error)})") from error
     try:

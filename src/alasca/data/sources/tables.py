@@ -1,23 +1,29 @@
-"""Samples in a table: paths of pictures, texts or numbers, with a label a row, in CSV, JSON lines or Parquet.
+"""Samples in a table: paths of pictures, texts or numbers, with a label a row, in CSV, JSON or Parquet.
 
-Columns go by their usual names unless `Reading` names others: ``label``; ``path`` (or ``image``, ``file``) of a picture
-beside the table, ``text``, or all numeric columns; ``id``; ``true_label``, for evaluation only; and ``split``, whose
-rows are ``train`` or ``test``. The label of a test row is its true label where there is one.
+Columns go by their usual names unless `Recipe` names others: ``label``; ``path`` (or ``image``, ``file``) of a picture,
+``text``, or all columns of numbers, dates and categories; ``id``; ``true_label``, for evaluation only; and ``split``,
+whose rows are for training, validation or test. The label of a test row is its true label where there is one.
 """
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path, PureWindowsPath
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.data.sources.base import existing, positions, refuse_duplicates
-from alasca.data.sources.columns import Choice, choose_columns, is_number, table_numbers, told
-from alasca.data.sources.pictures import SUFFIXES, picture_source
-from alasca.data.sources.table_files import Table, read_table
+from alasca.data.pictures import SUFFIXES, PictureFiles, Pictures, PicturesAt
+from alasca.data.sources.base import refuse_duplicates, shortened
+from alasca.data.sources.cells import is_empty, kind_of_cells
+from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told
+from alasca.data.sources.labels import Labels, assign, read_labels
+from alasca.data.sources.pictures import picture_source
+from alasca.data.sources.splits import HELD, TEST, TRAIN, part_of
+from alasca.data.sources.table_files import Table, check_text, read_tables, whole
 from alasca.data.task import Inputs, Reading, Task
 from alasca.data.text import Texts
 from alasca.errors import InputError
@@ -27,110 +33,237 @@ RESERVED = ("label", "true_label", "id", "split")
 PICTURES, TEXT = ("path", "image", "file"), "text"
 
 
+class Read(NamedTuple):
+    """What is read of a table as inputs.
+
+    Attributes:
+        kind: ``"pictures"``, ``"text"``, ``"lists"`` or ``"columns"``.
+        names: of the columns.
+        choice: of columns, what becomes of them, and what is left out.
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    choice: Choice = Choice((), ())
+
+
 def table(argument: str, reading: Reading) -> Task:
-    """A CSV, JSON-lines or Parquet file with a label a row: paths of pictures, texts, or numbers"""
-    found = read_table(existing(argument, "table:FILE"))
-    frame = found.frame
-    if not len(frame):
+    """A CSV, JSON or Parquet file (or a folder or pattern of such) with a label a row: paths, texts, or numbers"""
+    return task_of(read_tables(argument), reading)
+
+
+def task_of(found: Table, reading: Reading) -> Task:
+    """The samples in the rows of a table.
+
+    Raises:
+        InputError: no such column, a cell that can't be read, or nothing that could be learned from.
+    """
+    recipe = reading.recipe
+    if not len(found.frame):
         raise InputError(f"data: {found.path} has no rows")
-    labels = found.names(reading.recipe.label)
-    testing = test_rows(found, reading)
-    classes = class_order({label for label, test in zip(labels, testing, strict=True) if not test})
-    numbered = named_positions(found, labels, classes, reading.recipe.label)
-    true_name = reading.recipe.true or ("true_label" if "true_label" in frame else None)
-    truth = None if true_name is None else named_positions(found, found.names(true_name), classes, true_name)
-    id_name = reading.recipe.id or ("id" if "id" in frame else None)
-    ids = [f"{found.path.name}/{row}" for row in range(len(frame))] if id_name is None else found.names(id_name)
-    refuse_duplicates(ids, str(found.path))
-    train, test = torch.from_numpy(~testing), torch.from_numpy(testing)
-    own = {*RESERVED, reading.recipe.label, true_name, id_name, reading.recipe.split}
-    kept_ids = [name for name, test_row in zip(ids, testing, strict=True) if not test_row]
-    tested = numbered if truth is None else truth
-    test_labels = tested[test] if bool(test.any()) else None
-    truth = None if truth is None else truth[train]
-    values: Inputs
-    tested_values: Inputs
-    kind, names = input_columns(found, reading, {name for name in own if name})
-    choice = Choice((), ())
-    if kind == "numbers":
-        choice = choose_columns(found, names, ~testing, reading.recipe.input is not None)
-    read = told(choice.columns) if choice.columns else names[0]
-    others = [str(name) for name in frame.columns if name not in {*names, *own}]
-    unread = [*choice.left_out, *others]
-    note = f"{found.path.name}: {kind} in {read}{'; not read: ' + ', '.join(unread) if unread else ''}"
-    if kind == "pictures":
-        paths = [found.path.parent / name for name in found.texts(names[0])]
-        chosen = [path for path, test_row in zip(paths, testing, strict=True) if not test_row]
-        left = [path for path, test_row in zip(paths, testing, strict=True) if test_row]
-        tests = None if test_labels is None else (left, test_labels)
-        made = picture_source(chosen, numbered[train], kept_ids, classes, reading, 32, tests, truth=truth)
-        return replace(made, notes=(note, *made.notes))
-    if kind == "text":
-        texts = Texts(tuple(found.texts(names[0])))
-        values, tested_values = texts.subset(train.nonzero()[:, 0]), texts.subset(test.nonzero()[:, 0])
-    else:
-        numbers = torch.from_numpy(table_numbers(found, choice.columns))
-        values, tested_values = numbers[train], numbers[test]
+    declared = found.declared.get(recipe.label, ())
+    given = read_labels(recipe.label, found.column(recipe.label), found.where, recipe.missing_label, declared)
+    true_name = recipe.true or ("true_label" if "true_label" in found.names else None)
+    true = None
+    if true_name is not None:
+        true = read_labels(true_name, found.column(true_name, "true"), found.where, recipe.missing_label, declared)
+    part, part_notes = parts_of(found, recipe.split, given, true)
+    kept, tested = np.nonzero(part != TEST)[0], np.nonzero(part == TEST)[0]
+    columns = {"given": given.take(part == TRAIN), "all": given} | ({} if true is None else {"true": true})
+    assigned = assign(columns, recipe, declared, drop=True)
+    labels, truth = assigned.labels["all"], assigned.labels.get("true")
+    id_name = recipe.id or ("id" if "id" in found.names else None)
+    ids = [f"{found.path.name}/{row}" for row in range(len(part))] if id_name is None else found.texts(id_name, True)
+    refuse_duplicates(ids, found.where)
+    own = {*RESERVED, recipe.label, true_name, id_name, recipe.split}
+    read = inputs_of(found, recipe.input, {name for name in own if name}, part == TRAIN, given)
+    explained = {text.rpartition(" (")[0] for text in read.choice.left_out}
+    others = [name for name in found.names if name not in {*read.names, *own, *explained}]
+    unread = [*read.choice.left_out, *others]
+    what = told(read.choice.columns) if read.kind == "columns" else " and ".join(read.names)
+    kind = {"columns": "numbers"}.get(read.kind, read.kind)
+    note = f"{found.path.name}: {kind} in {what}{'; not read: ' + shortened(unread, 40) if unread else ''}"
+    notes = (note, *found.notes, *read.choice.notes, *part_notes, *assigned.notes)
+    test_labels = labels if truth is None else torch.where(truth >= 0, truth, labels)
+    made = Made(
+        labels[kept], tuple(ids[k] for k in kept), assigned.classes, test_labels[tested] if len(tested) else None,
+        None if truth is None else truth[kept], torch.from_numpy(np.nonzero(part[kept] == HELD)[0]),
+    )  # fmt: skip
+    task = made_of(found, read, reading, made, kept, tested)
+    return replace(task, notes=(*notes, *task.notes))
+
+
+class Made(NamedTuple):
+    """All of a task but its inputs; `held` are positions."""
+
+    labels: Tensor
+    ids: tuple[str, ...]
+    classes: tuple[str, ...]
+    test_labels: Tensor | None
+    truth: Tensor | None
+    held: Tensor
+
+
+def made_of(found: Table, read: Read, reading: Reading, made: Made, kept: np.ndarray, tested: np.ndarray) -> Task:
+    """A task of the rows that are kept and those that are tested on."""
+    held = made.held if len(made.held) else None
+    if read.kind == "pictures":
+        pictures, notes = pictures_of(found, read.names[0])
+        test = None if made.test_labels is None else (PicturesAt(pictures, tuple(tested.tolist())), made.test_labels)
+        task = picture_source(
+            PicturesAt(pictures, tuple(kept.tolist())), made.labels, made.ids, made.classes, reading, 32, test,
+            truth=made.truth, held=held,
+        )  # fmt: skip
+        return replace(task, notes=(*notes, *task.notes))
+    everything, notes = values_of(found, read)
+    rows = torch.from_numpy(kept), torch.from_numpy(tested)
+    inputs, tests = (everything[at] if isinstance(everything, Tensor) else everything.subset(at) for at in rows)
     return Task(
-        values, numbered[train], tuple(kept_ids), classes, None if test_labels is None else tested_values, test_labels,
-        truth, columns=choice.columns, notes=(note,),
+        inputs, made.labels, made.ids, made.classes, None if made.test_labels is None else tests, made.test_labels,
+        made.truth, held, columns=read.choice.columns, notes=notes,
     )  # fmt: skip
 
 
-def test_rows(found: Table, reading: Reading) -> np.ndarray:
-    """Which rows the split column gives to the test set.
+def parts_of(
+    found: Table, name: str | None, given: Labels, true: Labels | None
+) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
+    """What each row is for, by the source or the split column, and what to say of it.
+
+    Rows to test on without a label are left out; where nothing is left to test on, what was to be held out is.
 
     Raises:
-        InputError: a cell that is neither train nor test, with its row.
+        InputError: a cell that names no part, with its row; no row to train on.
     """
-    name = reading.recipe.split or ("split" if "split" in found.frame else None)
-    if name is None:
-        return np.zeros(len(found.frame), dtype=bool)
-    cells = found.texts(name)
-    wrong = next((row for row, cell in enumerate(cells) if cell not in ("train", "test")), None)
-    if wrong is not None:
-        raise InputError(f"data: {found.where(wrong)}: {name} is {cells[wrong]!r}; expected train or test")
-    testing = np.array([cell == "test" for cell in cells])
-    if testing.all():
-        raise InputError(f"data: {found.path}: {name} gives all rows to the test set")
-    return testing
+    name = name or ("split" if "split" in found.names else None)
+    if found.parts is not None:
+        part, name = found.parts.copy(), "the set"
+    elif name is None:
+        return np.full(len(given), TRAIN), ()
+    else:
+        cells = found.texts(name)
+        part = np.array([-1 if (one := part_of(cell)) is None else one for cell in cells])
+        if (part < 0).any():
+            row = int(np.argmax(part < 0))
+            raise InputError(f"data: {found.where(row)}: {name} is {cells[row]!r}; expected train, validation or test")
+    if not (part == TRAIN).any():
+        raise InputError(f"data: {found.path}: {name} gives no row to train on")
+    bare = np.array([level is None for level in given.levels])[given.codes]
+    if true is not None:
+        bare &= np.array([level is None for level in true.levels])[true.codes]
+    notes = []
+    unlabelled = (part == TEST) & bare
+    if unlabelled.any():
+        notes.append(f"{int(unlabelled.sum()):,} rows to test on have no label and are left out")
+        part[unlabelled] = -1
+    if not (part == TEST).any() and (part == HELD).any():
+        part[part == HELD] = TEST
+        notes.append(f"validation is tested on ({name} has {'no labels' if unlabelled.any() else 'no rows'} for test)")
+        part[(part == TEST) & bare] = -1
+    return part, tuple(notes)
 
 
-def input_columns(found: Table, reading: Reading, own: set[str]) -> tuple[str, list[str]]:
-    """What the samples are, ``"pictures"``, ``"text"`` or ``"numbers"``, and in which columns."""
-    if reading.recipe.input is not None:
-        names = [name.strip() for name in reading.recipe.input.split(",")]
-        cells = {name: found.column(name, "input") for name in names}
-        if len(names) > 1:
-            return "numbers", names
-        first = str(cells[names[0]][0])
-        if first.lower().endswith(SUFFIXES):
-            return "pictures", names
-        return ("numbers" if is_number(first) else "text"), names
-    for name in PICTURES:
-        if name in found.frame:
-            return "pictures", [name]
+def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, given: Labels) -> Read:
+    """What is read: the columns that were asked for, else a picture's or a text's by its name, else what can be learned.
+
+    Raises:
+        InputError: no such column, or nothing that could be learned from.
+    """
+    if asked is not None:
+        return asked_inputs(found, [name.strip() for name in asked.split(",")], rows)
+    for name in (*found.pictures, *(name for name in PICTURES if name in found.frame)):
+        return Read("pictures", (name,))
     if TEXT in found.frame:
-        return "text", [TEXT]
-    return "numbers", [str(name) for name in found.frame.columns if name not in own]
+        return Read("text", (TEXT,))
+    names = [name for name in found.names if name not in own]
+    labels = [given.levels[code] for code in given.codes]
+    choice = choose_columns(found, names, rows, False, labels)
+    if choice.columns:
+        return Read("columns", tuple(names), choice)
+    texts = choice.texts
+    lists = [name for name in names if kind_of_cells(found.column(name))[0] == "list"]
+    for kind, only in (("text", texts), ("lists", lists)):
+        if len(only) == 1:
+            left = tuple(text for text in choice.left_out if not text.startswith(f"{only[0]} ("))
+            return Read(kind, (only[0],), Choice((), left))
+    if several := [*texts, *lists]:
+        raise InputError(f"data: {found.path}: which column holds the inputs? --input {' or --input '.join(several)}")
+    left = choice.left_out
+    only_one = f"its column {left[0]}" if len(left) == 1 else f"only {shortened(left)}" if left else "nothing else"
+    raise InputError(
+        f"data: {found.path} has no column path or text, and none to learn from ({only_one}); name the inputs with --input"
+    )
 
 
-def named_positions(found: Table, labels: list[str], classes: tuple[str, ...], name: str) -> Tensor:
-    """Labels as positions in `classes`, a wrong one told with its row."""
-    known = set(classes)
-    wrong = next((row for row, label in enumerate(labels) if label not in known), None)
-    if wrong is not None:
-        where = f"{found.where(wrong)}: {name}"
-        raise InputError(f"data: {where}: class {labels[wrong]!r} has no training row; classes come from those")
-    return positions(labels, classes, str(found.path))
+def asked_inputs(found: Table, names: list[str], rows: np.ndarray) -> Read:
+    """What the columns hold that a person asked for: one of pictures, texts or lists, or several together."""
+    for name in names:
+        found.require(name, "input")
+    pictures = [name for name in names if name in found.pictures]
+    if pictures and len(names) > 1:
+        raise InputError(f"data: {found.path}: {pictures[0]} holds pictures, which are read alone; write --input {pictures[0]}")
+    if pictures:
+        return Read("pictures", tuple(names))
+    kinds = {name: kind_of_cells(found.column(name))[0] for name in names}
+    first = next((cell for cell in found.column(names[0]) if not is_empty(cell)), "")
+    if len(names) == 1 and isinstance(first, str) and kinds[names[0]] in ("text", "category"):
+        return Read("pictures" if first.lower().endswith(SUFFIXES) else "text", tuple(names))
+    if len(names) == 1 and kinds[names[0]] == "list":
+        return Read("lists", tuple(names))
+    if all(kind == "text" for kind in kinds.values()):
+        return Read("text", tuple(names))
+    return Read("columns", tuple(names), choose_columns(found, names, rows, True))
 
 
-def class_order(names: set[str]) -> tuple[str, ...]:
-    """Class names in order: by number where all are whole numbers, else by text.
+def values_of(found: Table, read: Read) -> tuple[Inputs, tuple[str, ...]]:
+    """The inputs of all rows: texts, or numbers ``[N, D]``; and what to say of them."""
+    if read.kind == "columns":
+        return torch.from_numpy(table_numbers(found, read.choice.columns)), ()
+    columns = [found.column(name, "input") for name in read.names]
+    if read.kind == "text":
+        for name, cells in zip(read.names, columns, strict=True):
+            for row, cell in enumerate(cells):
+                check_text(cell, name, found.where(row))
+        texts = ["\n".join("" if is_empty(cell) else whole(cell) for cell in row) for row in zip(*columns, strict=True)]
+        empty = sum(not text.strip() for text in texts)
+        return Texts(tuple(texts)), (f"{empty:,} texts are empty",) if empty else ()
+    return torch.from_numpy(lists_of(found, read.names[0], columns[0])), ()
 
-    >>> class_order({"10", "9", "09"}), class_order({"b", "10", "a"})
-    (('09', '9', '10'), ('10', 'a', 'b'))
+
+def lists_of(found: Table, name: str, cells: Sequence[object]) -> np.ndarray:
+    """Lists of numbers of one length ``[N, D]``, float32.
+
+    Raises:
+        InputError: they are no such, with the row.
     """
-    if all(re.fullmatch(r"-?[0-9]{1,18}", name) for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
-    return tuple(sorted(names))
+    row = next((row for row, cell in enumerate(cells) if is_empty(cell)), None)
+    if row is not None:
+        raise InputError(f"data: {found.where(row)}: {name} is empty; expected a list of numbers")
+    try:
+        array = np.array(list(cells), dtype=np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data: {found.path}: {name} holds no lists of numbers of one length ({error})") from error
+    if array.ndim != 2 or not array.shape[1]:
+        raise InputError(
+            f"data: {found.path}: {name} holds arrays of shape {list(array.shape[1:])}; expected lists of numbers"
+        )
+    wrong = np.nonzero(~np.isfinite(array).all(1))[0]
+    if len(wrong):
+        raise InputError(f"data: {found.where(int(wrong[0]))}: {name} holds NaN or infinity")
+    return array
+
+
+def pictures_of(found: Table, name: str) -> tuple[Pictures, tuple[str, ...]]:
+    """The pictures of a column, and how their paths are read where that is not beside the table."""
+    if name in found.pictures:
+        return found.pictures[name], ()
+    names = found.texts(name)
+    home = found.path if found.path.is_dir() else found.path.parent
+    ways = {
+        "": lambda text: home / text,
+        "from the current folder": lambda text: Path(text),
+        "from the table's folder, \\ for /": lambda text: home / PureWindowsPath(text).as_posix(),
+        "from the current folder, \\ for /": lambda text: Path(PureWindowsPath(text).as_posix()),
+    }
+    tried = names[:: max(1, len(names) // 100)]
+    best = max(ways, key=lambda way: sum(ways[way](text).is_file() for text in tried))
+    return PictureFiles(tuple(map(ways[best], names))), (f"paths in {name} are read {best}",) if best else ()

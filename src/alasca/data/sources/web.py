@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from alasca.data.pictures import PictureFiles
 from alasca.data.sources.cifar import data_dir, no_argument
 from alasca.data.sources.pictures import picture_source
 from alasca.data.task import Reading, Task
@@ -42,9 +43,8 @@ def clothing1m(argument: str, reading: Reading) -> Task:
     )
     keys, labels = joined(texts / "noisy_train_key_list.txt", noisy)
     test_keys, test_labels = joined(texts / f"clean_{argument or 'test'}_key_list.txt", clean)
-    source = picture_source(
-        located(root, keys), labels, keys, classes, reading, 256, (located(root, test_keys), test_labels), 224, True
-    )
+    pictures, tests = (PictureFiles(tuple(located(root, names))) for names in (keys, test_keys))
+    source = picture_source(pictures, labels, keys, classes, reading, 256, (tests, test_labels), 224, True)
     return replace(source, mean=CLOTHING_MEAN, std=CLOTHING_STD, epoch_samples=CLOTHING_EPOCH)
 
 
@@ -59,10 +59,10 @@ def webvision(argument: str, reading: Reading) -> Task:
     if (root / "info" / "synsets.txt").is_file():
         known = [line.partition(" ")[2].partition(",")[0].strip() for line in lines(root / "info" / "synsets.txt", "")]
         names = [name or str(k) for k, name in enumerate(known[:WEBVISION_CLASSES])]
-    paths = [root / name for name, _ in train]
-    tests = [root / "val_images_256" / Path(name).name for name, _ in test], numbers(test)
+    pictures = PictureFiles(tuple(root / name for name, _ in train))
+    tests = PictureFiles(tuple(root / "val_images_256" / Path(name).name for name, _ in test)), numbers(test)
     return picture_source(
-        paths, numbers(train), [name for name, _ in train], names, reading, 320, tests, 299, True
+        pictures, numbers(train), [name for name, _ in train], names, reading, 320, tests, 299, True
     )  # fmt: skip
 
 
