@@ -32,7 +32,9 @@ from lookalikes import bert, picture
 OTHER: dict[str, Any] = {
     "data": "cifar10", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9, "val_fraction": 0.3,
     "shift": 2, "flip": True, "image_size": 64, "crop": 24, "on_bad_image": "skip", "input": "x", "label": "y",
-    "true": "t", "id": "i", "split": "s", "max_length": 9, "method": "elr", "alasca": False, "options": {"lam": 2.0},
+    "true": "t", "id": "i", "split": "s", "missing_label": "-1", "normalise_labels": True,
+    "classes_are_splits": True, "train_split": "a", "test_split": "b", "max_length": 9,
+    "method": "elr", "alasca": False, "options": {"lam": 2.0},
     "preset": "cifar10", "network": "mlp", "pretrained": True,
     "restart_epochs": 3, "lr_min": 0.01, "epochs": 3, "batch_size": 5, "optimizer": "adamw",
     "lr": 0.5, "momentum": 0.8, "weight_decay": 0.1, "schedule": "step", "milestones": (3,), "lr_decay": 0.5,
@@ -265,12 +267,12 @@ def test_tasks_from_what_a_program_holds(tmp_path: Path):
     data = torch.utils.data.TensorDataset(torch.randint(0, 255, (10, 3, 8, 8)).byte(), torch.arange(10) % 2)
     assert Task.from_dataset(data, test=data).test_labels.tolist() == [0, 1] * 5
     for arguments, words in (
-        ((x, y[:7]), "30 inputs and 7 labels"), ((x, [None] * 30), "row 0: None"),
+        ((x, y[:7]), "30 inputs and 7 labels"), ((x, [None] * 30), "0 labelled samples of 0 class"),
         (([torch.zeros(2), torch.zeros(3)], [0, 1]), "expected samples of one shape"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             Task.from_arrays(*arguments)
-    with pytest.raises(InputError, match="class 'bird' is not one of cat, dog"):
+    with pytest.raises(InputError, match="class 'bird' has no training row, only cat, dog"):
         Task.from_arrays(x, y, test=(x[:1], ["bird"]))
 
 

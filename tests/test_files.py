@@ -60,7 +60,10 @@ def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
     records = run.records()
     assert len(records.ids) == 10
     assert not {"a/2.jpg", "b/1.jpg"} & set(records.ids)
-    assert run.settings()["notes"] == [f"left out 2 pictures that can't be read: {photos}/a/2.jpg, {photos}/b/1.jpg"]
+    assert run.settings()["notes"] == [
+        "12 files taken, none left out",
+        f"left out 2 pictures that can't be read: {photos}/a/2.jpg, {photos}/b/1.jpg",
+    ]
 
 
 @pytest.mark.parametrize("held", [True, False])
@@ -140,7 +143,7 @@ def test_a_lost_disk_stops_a_run_that_can_go_on(tmp_path: Path):
 
 
 def test_kinds_of_pixels(tmp_path: Path):
-    """16 bits are scaled, turned pictures are turned back, alpha and palettes become colours; floats are refused."""
+    """More than 8 bits are scaled, turned pictures are turned back, what is transparent is white; NaN is refused."""
     deep = np.full((8, 8), 128 * 257, np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.fromarray(deep).save(tmp_path / "deep.tif")
@@ -150,18 +153,29 @@ def test_kinds_of_pixels(tmp_path: Path):
     exif[0x0112] = 6  # turned by a quarter: left is top
     Image.fromarray(turned).save(tmp_path / "turned.jpg", exif=exif, quality=95)
     Image.fromarray(np.full((8, 8, 4), 90, np.uint8), "RGBA").save(tmp_path / "alpha.png")
+    clear = Image.new("P", (8, 8), 1)
+    clear.putpalette([9, 9, 9, 90, 90, 90])
+    clear.save(tmp_path / "clear.gif", transparency=1)
+    with Image.open(tmp_path / "clear.gif") as found:
+        found.convert("RGBA").convert("LA").save(tmp_path / "clear.png")
+    Image.fromarray(np.full((8, 8), np.nan, np.float32)).save(tmp_path / "nan.tif")
     Image.fromarray(np.full((8, 8), 90, np.uint8)).convert("P").save(tmp_path / "palette.gif")
     Image.fromarray(np.full((8, 8), 0.5, np.float32)).save(tmp_path / "float.tif")
     (tmp_path / "script.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n")
-    names = ["deep.png", "deep.tif", "turned.jpg", "alpha.png", "palette.gif", "float.tif", "script.png"]
-    pictures, wrong = Decoder(PictureFiles(tuple(tmp_path / name for name in names)), 8).__getitems__(list(range(7)))
-    assert set(wrong) == {5, 6}
-    assert "whose range is not known" in wrong[5]
+    names = ["deep.png", "deep.tif", "turned.jpg", "alpha.png", "palette.gif", "float.tif", "script.png",
+             "clear.gif", "clear.png", "nan.tif"]  # fmt: skip
+    decoder = Decoder(PictureFiles(tuple(tmp_path / name for name in names)), 8, span=(0, 65535))
+    pictures, wrong, spans = decoder.measured(list(range(len(names))))
+    assert set(wrong) == {6, 9}
+    assert "no finite numbers" in wrong[9]
+    assert spans == [(32896, 32896), (32896, 32896), (0.5, 0.5)]
+    assert (pictures[5] == 0).all()
+    assert (pictures[7:9] == 255).all()
     assert (pictures[0] == 128).all()
     assert (pictures[1] == 128).all()
     assert pictures[2, :, :3].min() > 240
     assert pictures[2, :, 5:].max() < 15
-    assert (pictures[3] == 90).all()
+    assert (pictures[3] == round(255 - (255 - 90) * 90 / 255)).all(), "90 of 255 of it, on white"
     assert (pictures[4] == 90).all()
 
 

@@ -821,7 +821,7 @@ def test_labels_outside_the_classes_are_refused_where_data_enter(tmp_path):
     import numpy as np
 
     np.savez(tmp_path / "t.npz", x=np.zeros((4, 2)), y=np.array([0, 1, 5, 1]), classes=np.array(["a", "b"]))
-    with pytest.raises(InputError, match="y row 2: label 5, expected 0 to 1"):
+    with pytest.raises(InputError, match="row 2: y is 5, expected 0 to 1"):
         read(f"npz:{tmp_path / 't.npz'}")
 
 

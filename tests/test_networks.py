@@ -202,7 +202,7 @@ def test_a_tokenizer_comes_with_its_network(tmp_path: Path):
     assert found is not None
     tokenize, tokens = found
     assert tokenize("hello friend zzz") == [2, 8, 9, 1, 3]
-    assert tokens == Tokens(10, 0)
+    assert tokens == Tokens(10, 0, 1)
     assert text_tokenizer("text-transformer") is None
     with pytest.raises(InputError, match=r"hf:.*none can't be made"):
         text_tokenizer(f"hf:{tmp_path / 'none'}")

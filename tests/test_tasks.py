@@ -77,7 +77,7 @@ def frame(*names: str) -> pd.DataFrame:
     ("arguments", "words"),
     [
         ({"labels": [0, 1, 3, 0, 1, 2], "classes": ["a", "b", "c"]}, "row 2: label 3, expected 0 to 2, a position"),
-        ({"labels": [0, 1, 2, 0, 1, np.inf], "classes": ["a", "b", "c"]}, "row 5: label: class 'inf' has no training row"),
+        ({"labels": [0, 1, 2, 0, 1, np.inf], "classes": ["a", "b", "c"]}, "row 5: label: class 'inf' has no training"),
         ({"labels": torch.tensor(3)}, "train labels: 3; expected one label a sample"),
         ({"labels": [0, 1, [2], 0, 1, 2]}, "row 2: label is a list; expected one label a sample"),
         ({"labels": [0, 1, "d", 0, 1, 2], "classes": ["a", "b", "c"]}, "row 2: label: class 'd' has no training row"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from alasca.core import Output
 from alasca.functional import cross_entropy
 from alasca.methods.alasca import AuxiliaryObjective, Smoothing, takes
-from alasca.surgery.survey import main_logits
+from alasca.surgery.calls import main_logits
 
 
 @takes(Smoothing)
@@ -66,13 +66,15 @@ class AlascaLoss(nn.Module):
         self.objective = AuxiliaryObjective(num_samples, num_classes, 0, smoothing)
         self._checked = False
 
-    def forward(self, output: object, labels: Tensor, index: Tensor | None = None, epoch: int | None = None) -> Tensor:
+    def forward(
+        self, output: object, labels: Tensor, index: Tensor | Sequence[int] | None = None, epoch: int | None = None
+    ) -> Tensor:  # fmt: skip
         """The mean loss of a batch, a scalar.
 
         Args:
             output: an `alasca.Output` in training; logits, a tuple or a model-output object elsewhere.
             labels: given labels ``[B]``.
-            index: position of each sample in the training set ``[B]``.
+            index: position of each sample in the training set ``[B]``: a tensor, an array or a list.
             epoch: counts from 0.
         """
         logits = main_logits(output, self.num_classes)
@@ -82,7 +84,10 @@ class AlascaLoss(nn.Module):
             raise ValueError("index, epoch: missing; in training, call criterion(output, labels, index, epoch)")
         if not output.aux:
             raise ValueError("output: no sub-classifiers' logits; wrap the network in SubClassifiers, in train() mode")
-        if not self._checked:
+        if not len(logits):
+            return logits.sum() + sum(aux.sum() for aux in output.aux)  # nothing to learn from: 0
+        index = as_index(index)
+        if not self._checked or not index.is_cuda:
             self._check(logits, labels, index)
         index = index.to(logits.device, torch.int64)
         self.objective.observe(output, labels, index, epoch)
@@ -90,19 +95,38 @@ class AlascaLoss(nn.Module):
         auxiliary = self.objective.loss(output.aux, targets).mean()
         return self._base(logits, labels, index, epoch) + self.aux_weight * auxiliary
 
-    def _base(self, logits: Tensor, labels: Tensor, index: Tensor | None, epoch: int | None) -> Tensor:
+    def _base(self, logits: Tensor, labels: Tensor, index: Any, epoch: int | None) -> Tensor:
         if self._stateful:
             return self.base(logits, labels, index=index, epoch=epoch).mean()
         return self.base(logits, labels).mean()
 
     def _check(self, logits: Tensor, labels: Tensor, index: Tensor) -> None:
-        """Once, at the first call: values that later calls trust."""
+        """At the first call, and an index in memory at every call, where that costs nothing."""
         samples = len(self.objective.all_stores()[0].visits)
         if logits.shape[-1] != self.num_classes:
             raise ValueError(f"output: {logits.shape[-1]} classes, expected num_classes={self.num_classes}")
         for name, values, size in (("labels", labels, self.num_classes), ("index", index, samples)):
+            if self._checked and name == "labels":
+                continue
             if values.shape != logits.shape[:1]:
                 raise ValueError(f"{name}: shape {tuple(values.shape)}, expected ({len(logits)},)")
-            if len(values) and not 0 <= int(values.min()) <= int(values.max()) < size:
-                raise ValueError(f"{name}: from {int(values.min())} to {int(values.max())}, expected 0 to {size - 1}")
+            hint = "" if name == "labels" else ": it counts the training samples; is num_samples how many there are?"
+            held = values.detach().cpu().numpy()
+            if len(held) and not 0 <= held.min() <= held.max() < size:
+                raise ValueError(f"{name}: from {held.min()} to {held.max()}, expected 0 to {size - 1}{hint}")
         self._checked = True
+
+
+def as_index(index: object) -> Tensor:
+    """Positions of samples as a tensor.
+
+    Raises:
+        ValueError: they are no whole numbers.
+    """
+    try:
+        found = index if isinstance(index, Tensor) else torch.as_tensor(index)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"index: {str(index)[:60]}, expected positions in the training set, whole numbers") from error
+    if found.is_floating_point() or found.dtype == torch.bool:
+        raise ValueError(f"index: {found.dtype}, expected positions in the training set, whole numbers")
+    return found

@@ -14,6 +14,7 @@ import json
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from alasca.errors import InputError
@@ -206,6 +207,36 @@ class Place(Checked):
     deterministic: bool = setting(RUN, False, "Exact resume on CUDA too, slower.")
     channels_last: bool = setting(RUN, True, "Memory format of pictures and convolutions.")
     checkpoint_seconds: float = setting(RUN, 30.0, "Least time between checkpoints.", least=0)
+
+
+def found_from(recipe: Recipe, place: Place, home: Path) -> tuple[Recipe, Place]:
+    """The same settings with the paths of files that were meant from another folder, for whoever is elsewhere.
+
+    Where nothing is there any more, a path that leads somewhere from the current folder stays as it is.
+
+    Args:
+        recipe, place: as they were typed in `home`.
+        home: absolute.
+    """
+
+    def moved(path: str) -> str:
+        there = home / path
+        return path if not path or (not there.exists() and Path(path).exists()) else str(there)
+
+    changes: dict[str, Any] = {}
+    for name in ("data", "noise"):
+        kind, colon, rest = getattr(recipe, name).partition(":")
+        file, mark, key = rest.partition("#") if name == "noise" else (rest, "", "")
+        if kind in SOMEWHERE and (kind != "hf" or (home / file).is_dir()):
+            changes[name] = f"{kind}{colon}{moved(file)}{mark}{key}"
+    library, _, path = recipe.network.partition(":")
+    if library == "hf" and path.startswith("."):
+        changes["network"] = f"hf:{moved(path)}"
+    options = {
+        name: moved(value) if name.endswith("_dir") and value else value for name, value in recipe.options.items()
+    }
+    data_dir = None if place.data_dir is None else moved(place.data_dir)
+    return dataclasses.replace(recipe, options=options, **changes), dataclasses.replace(place, data_dir=data_dir)
 
 
 def plain(value: Any) -> Any:

@@ -47,8 +47,8 @@ def assess(
     issue[unread], suggested[unread] = False, array(given)[unread]
     issue[absent], suggested[absent] = False, array(predicted)[absent]
     extra = {name: array(values.cpu().double()) for name, values in columns.items()}
-    for values in extra.values():
-        values[absent] = np.nan
+    for column in extra.values():
+        column[absent] = np.nan
     if bool((traced.sub_visits > 0).any()):
         visited = traced.sub_visits.clamp(min=1)
         for name, values in (("sub_quality", traced.sub_probability), ("sub_margin", traced.sub_margin)):

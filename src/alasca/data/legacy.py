@@ -1,8 +1,8 @@
 """Published files in formats that could execute code: CIFAR's batches and CIFAR-N's labels, read so that they can't.
 
 The only place that reads pickles. Arrays in them are made by `PlainType` and `PlainArray`, which stand in for NumPy's
-own constructors and take numbers of known types, or texts, only; every other name is refused. ``.pt`` files go through torch's
-reader of plain values, with the same stand-ins allowed.
+own constructors and take numbers of known types, or texts, only; every other name is refused. ``.pt`` files go through
+torch's reader of plain values, with the same stand-ins allowed.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def read_array(file: IO[bytes]) -> np.ndarray:
         return read
     found = Arrays(content).load()
     if not isinstance(found, PlainArray):
-        raise ValueError("it holds no array of texts or numbers")
+        raise ValueError("it holds no array of texts or numbers")  # noqa: TRY004  # the file is wrong, not a type
     return found.array
 
 

@@ -115,14 +115,18 @@ class Decoder:
         spans: list[Span] = []
         for k, position in enumerate(positions):
             try:
-                found[k], span = self.decoded(position)
+                found[k], span = self.with_span(position)
             except UNREADABLE as error:
                 wrong[position] = reason(error)
             else:
                 spans += [span] if span is not None else []
         return found, wrong, spans
 
-    def decoded(self, position: int) -> tuple[Tensor, Span | None]:
+    def decoded(self, position: int) -> Tensor:
+        """One picture."""
+        return self.with_span(position)[0]
+
+    def with_span(self, position: int) -> tuple[Tensor, Span | None]:
         """One picture, and its darkest and brightest pixel where it has more than 8 bits."""
         with self.pictures.open(position) as file, Image.open(file, formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))

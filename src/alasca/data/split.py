@@ -154,7 +154,12 @@ def with_noise(task: Task, recipe: Recipe) -> Task:
     known = task.labels >= 0
     given = task.labels.clone()
     given[known] = apply_noise(
-        recipe.noise, task.labels[known], len(task.classes), seed, task.maps, inputs if inputs is None or bool(known.all()) else inputs[known],
+        recipe.noise,
+        task.labels[known],
+        len(task.classes),
+        seed,
+        task.maps,
+        inputs if inputs is None or bool(known.all()) else inputs[known],
     )
     return replace(task, labels=given, truth=task.labels if task.truth is None else task.truth)
 
@@ -162,7 +167,7 @@ def with_noise(task: Task, recipe: Recipe) -> Task:
 def tokenised(
     task: Task, recipe: Recipe, tokenizer: Tokenizer | None, train: Tensor, held: Tensor
 ) -> tuple[Task, Transform]:  # fmt: skip
-    """The task with token ids where it has texts, and how its samples are shown; words are those of what is trained on."""
+    """The task with token ids where it has texts, and how its samples are shown; words come from `train`."""
     if not isinstance(task.inputs, Texts):
         shift, flip = task.shift if recipe.shift is None else recipe.shift, recipe.flip
         crop = task.crop if recipe.crop is None else recipe.crop

@@ -16,7 +16,7 @@ UNSPACED = (
     "\u0e00-\u0eff\u0f00-\u0fff\u1000-\u109f\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf"
     "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U00020000-\U0003ffff"
 )
-"""Letters and marks of languages that set no spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
+"""Letters of languages without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
 WORD = re.compile(rf"[{UNSPACED}]+|[^\W{UNSPACED}]+|[^\w\s]")
 RUN = re.compile(rf"[{UNSPACED}]")
 Tokenizer = Callable[[str], list[int]]

@@ -170,8 +170,8 @@ def column_from(parts: list[Any]) -> Column:
     Raises:
         InputError: it is none.
     """
-    kinds = [[str], [str], [list], [float, type(None)], [str]]
-    sound = len(parts) == len(kinds) and all(type(part) in kind for part, kind in zip(parts, kinds, strict=True))
+    sound = [type(part) for part in parts[:3]] == [str, str, list] and len(parts) == 5
+    sound = sound and type(parts[3]) in (float, type(None)) and type(parts[4]) is str
     if not sound or parts[1] not in COLUMN_KINDS or not all(type(level) is str for level in parts[2]):
         raise InputError(f"transform: columns: {shown(parts)}, expected [name, kind, [levels], fill, form]")
     return Column(parts[0], parts[1], tuple(parts[2]), parts[3], parts[4])

@@ -102,7 +102,7 @@ class Job:
                     logits = nets[0].eval()(split.samples.view("plain", two_samples(split.samples))).logits
         except InputError:
             raise
-        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError) as error:
+        except (ValueError, TypeError, RuntimeError, IndexError, AttributeError, KeyError, AssertionError) as error:
             raise InputError(f"network: {' '.join(str(error).split())}{place_of(error)}") from error
         if logits.shape != (2, split.num_classes):
             raise InputError(f"network: gives {list(logits.shape)} for 2 samples of {split.num_classes} classes")

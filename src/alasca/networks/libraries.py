@@ -29,19 +29,31 @@ def library(name: str) -> ModuleType:
         raise InputError(f"network: {missing(name, EXTRAS[name], error)}") from error
 
 
-def timm_network(name: str, channels: int, num_classes: int, pretrained: bool) -> nn.Module:
+def timm_network(name: str, shape: tuple[int, ...], num_classes: int, pretrained: bool) -> nn.Module:
     """A picture network of timm, with a new classifier."""
     timm = library("timm")
     if name not in timm.list_models() and not timm.is_model(name.partition(".")[0]):
         near = timm.list_models(f"*{name[:8]}*")[:3]
         raise InputError(f"network: timm has no model {name!r}; near it: {', '.join(near) or 'none'}")
     net: nn.Module = weights(
-        lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels), name
+        lambda: timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=shape[0]), name
     )
+    known = getattr(net, "pretrained_cfg", None) or {}
+    if known.get("fixed_input_size"):
+        require_side(f"timm:{name}", shape, known["input_size"][-1])
     return net
 
 
-def torchvision_network(name: str, num_classes: int, pretrained: bool) -> nn.Module:
+def require_side(name: str, shape: tuple[int, ...], side: int) -> None:
+    """Raise `InputError` where a network of a fixed size is to read pictures of another."""
+    if shape[1:] != (side, side):
+        raise InputError(
+            f"network: {name} reads pictures of {side}x{side} only, these are {shape[1]}x{shape[2]}; add --image-size "
+            f"{side} where they are files (arrays are to be resized to that)"
+        )
+
+
+def torchvision_network(name: str, shape: tuple[int, ...], num_classes: int, pretrained: bool) -> nn.Module:
     """A picture network of torchvision, with a new classifier and no auxiliary ones.
 
     Built alike with and without published weights, so that a saved state fits either.
@@ -54,6 +66,8 @@ def torchvision_network(name: str, num_classes: int, pretrained: bool) -> nn.Mod
     if name in ("googlenet", "inception_v3"):
         own = {"aux_logits": False, "transform_input": True, "init_weights": not pretrained}
     net: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **own)
+    if isinstance(side := getattr(net, "image_size", None), int):
+        require_side(f"torchvision:{name}", shape, side)
     if not pretrained:
         return net
     published = weights(lambda: models.get_model(name, weights="DEFAULT"), name).state_dict()

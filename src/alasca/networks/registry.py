@@ -58,8 +58,11 @@ PICTURES: dict[str, Callable[[int, int], nn.Module]] = {
 NETWORKS: dict[str, Callable[..., nn.Module]] = {**PICTURES, "mlp": mlp, "text-transformer": text_transformer}
 """Networks of our own, called with what one sample's first axis is long, and the number of classes."""
 LIBRARIES: dict[str, tuple[str, Callable[[str, Wanted], nn.Module]]] = {
-    "timm": ("pictures", lambda name, want: timm_network(name, want.shape[0], want.num_classes, want.pretrained)),
-    "torchvision": ("pictures", lambda name, want: torchvision_network(name, want.num_classes, want.pretrained)),
+    "timm": ("pictures", lambda name, want: timm_network(name, want.shape, want.num_classes, want.pretrained)),
+    "torchvision": (
+        "pictures",
+        lambda name, want: torchvision_network(name, want.shape, want.num_classes, want.pretrained),
+    ),
     "hf": ("texts", lambda name, want: hf_network(name, want.num_classes, want.tokens, want.pretrained)),
 }
 """What networks of other libraries read, and how they are made."""

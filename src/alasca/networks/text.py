@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Tokens(NamedTuple):
-    """What token ids mean: how many there are, which one is padding, and which, if any, stands for what is not known."""
+    """What token ids mean: how many there are, which one is padding, which, if any, stands for the unknown."""
 
     size: int
     padding: int

@@ -116,8 +116,9 @@ class Records:
             "differing_share", "visits", "held_out", "true_label",
         }  # fmt: skip
         return cls(
-            tuple(cells("id", str, "a text").tolist()), classes, labels("given_label", maybe), labels("predicted_label"),
-            labels("suggested_label"), flags("is_label_issue"), floats("label_quality"), floats("mean_margin"),
+            tuple(cells("id", str, "a text").tolist()), classes, labels("given_label", maybe),
+            labels("predicted_label"), labels("suggested_label"), flags("is_label_issue"),
+            floats("label_quality"), floats("mean_margin"),
             floats("differing_share"), cells("visits", np.int64, "a whole number").astype(np.int64), flags("held_out"),
             {str(name): floats(name) for name in table.columns if name not in own},
             labels("true_label", maybe) if "true_label" in table else None,

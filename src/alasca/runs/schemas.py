@@ -30,12 +30,17 @@ class Change(TypedDict):
 
 
 class Settings(TypedDict):
-    """``run.json``. `changes` are those made on resuming, the oldest first, each with the digest until then."""
+    """``run.json``.
+
+    `started_in` is where relative paths lead from; `changes` are those made on resuming, the oldest first, each with
+    the digest until then.
+    """
 
     format: int
     alasca: str
     run: str
     created: str
+    started_in: str
     title: str
     recipe: dict[str, Any]
     place: dict[str, Any]

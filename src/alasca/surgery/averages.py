@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import Net, backbone, full_precision
+from alasca.surgery.calls import main_logits
 from alasca.surgery.passes import quiet_batchnorm
-from alasca.surgery.survey import main_logits
 
 
 class EmaWeights(nn.Module):

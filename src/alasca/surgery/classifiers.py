@@ -15,11 +15,11 @@ HEADS = ("bottleneck", "pooled", "linear")
 
 
 class OneRow(nn.Module):
-    """BatchNorm that takes its running statistics where a batch holds a single value a channel, with no spread."""
+    """BatchNorm that takes its running statistics where a batch holds one value a channel or none: no spread."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` normalised."""
-        if self.training and x.numel() == x.shape[1]:
+        if self.training and x.numel() <= x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)  # type: ignore[arg-type]  # BatchNorm's own
         normalised: Tensor = super().forward(x)
         return normalised
@@ -101,6 +101,7 @@ class SubClassifier(nn.Module):
         width = shape[0] if spatial else shape[-1]
         final_width = final_shape[0] if len(final_shape) == 3 else final_shape[-1]
         self.pool_first = head != "bottleneck" or not spatial
+        self.least = (1, 1)
         self.body: nn.Module
         if head == "linear":
             self.body, final_width = nn.Identity(), width
@@ -109,11 +110,15 @@ class SubClassifier(nn.Module):
         else:
             last = final_shape if len(final_shape) == 3 else (0, 1, 1)
             stride = max(1, shape[1] // last[1]), max(1, shape[2] // last[2])
+            self.least = stride
             self.body = map_bottleneck(width, final_width, stride)
         self.classifier = nn.Linear(final_width, num_classes)
 
     def forward(self, feature: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Logits ``[B, K]`` and what the linear layer reads ``[B, D]``, both in float32 at least."""
+        if not self.pool_first and (feature.shape[2] < self.least[0] or feature.shape[3] < self.least[1]):
+            size = [max(side, least) for side, least in zip(feature.shape[2:], self.least, strict=True)]
+            feature = F.interpolate(feature, size=size)  # a map smaller than the example's
         pooled = self.body(pool(feature, padding)) if self.pool_first else pool(self.body(feature), None)
         return full_precision(self.classifier(pooled)), full_precision(pooled)
 

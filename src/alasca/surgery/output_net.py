@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from alasca.core import Holder, Output, full_precision
+from alasca.surgery.calls import arguments, first_tensor, main_logits, padding_of
 from alasca.surgery.classifiers import Pool, build_heads
-from alasca.surgery.survey import Visit, first_tensor, main_logits, survey
+from alasca.surgery.dry_run import survey
+from alasca.surgery.survey import Visit
 from alasca.surgery.tails import make_tail
 from alasca.surgery.taps import EdgeTap, Tap
 
@@ -37,12 +39,12 @@ def borrowed_buffers(net: nn.Module) -> Iterator[None]:
 class Branch(nn.Module):
     """A sub-classifier and the hook that runs it in line, right after the module it is attached to."""
 
-    def __init__(self, place: str, head: nn.Module, overwritten: bool, channels_last: bool) -> None:
+    def __init__(self, place: str, head: nn.Module, overwritten: bool, order: tuple[int, ...] | None) -> None:
         super().__init__()
         self.place = place
         self.head = head
         self.overwritten = overwritten
-        self.channels_last = channels_last
+        self.order = order
         self.open = False
         self.padding: Tensor | None = None
         self.result: tuple[Tensor, Tensor] | None = None
@@ -68,8 +70,8 @@ class Branch(nn.Module):
         return self.result
 
     def _classify(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        if self.channels_last:
-            feature = feature.permute(0, 3, 1, 2)
+        if self.order is not None:
+            feature = feature.permute(self.order)
         logits, pooled = self.head(feature.clone() if self.overwritten else feature, self.padding)
         return logits, pooled
 
@@ -99,7 +101,7 @@ class OutputNet(Holder):
         self.taps: dict[str, EdgeTap] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if example is not None:
-            inputs, keywords = arguments(example)
+            inputs, keywords = arguments(net, example)
             seen = survey(net, inputs, keywords, num_classes)
             self.num_classes = self.num_classes or seen.logits.shape[-1]
             self._feature_at = feature_at or seen.classifier()
@@ -134,7 +136,7 @@ class OutputNet(Holder):
         Raises:
             ValueError: a name that does not exist, does not run, runs twice or gives nothing to classify from.
         """
-        inputs, keywords = arguments(example)
+        inputs, keywords = arguments(self.backbone, example)
         seen = survey(self.backbone, inputs, keywords, self.num_classes)
         if self.num_classes not in (None, seen.logits.shape[-1]):
             raise ValueError(f"num_classes: {self.num_classes}, but the network gives {seen.logits.shape[-1]} logits")
@@ -161,7 +163,7 @@ class OutputNet(Holder):
 
     def _branch(self, visit: Visit, head: nn.Module) -> Branch:
         drops = any(isinstance(module, _DropoutNd) and module.inplace for module in self.backbone.modules())
-        branch = Branch(visit.name, head, visit.overwritten or drops, visit.channels_last)
+        branch = Branch(visit.name, head, visit.overwritten or drops, visit.order)
         branch.train(self.training)
         self._handles.append(visit.module.register_forward_hook(branch.see))
         return branch
@@ -181,7 +183,7 @@ class OutputNet(Holder):
         Raises:
             ValueError: no such module, or what follows it can't run on its output alone.
         """
-        inputs, keywords = arguments(example)
+        inputs, keywords = arguments(self.backbone, example)
         seen = survey(self.backbone, inputs, keywords, self.num_classes)
         visit = seen.find(place or seen.places()[-1])
         for k in range(copies):
@@ -219,6 +221,7 @@ class OutputNet(Holder):
         try:
             value = self._call(inputs, keywords)
             results = [branch.found() for branch in branches]
+            require_gradient(branches)
             shown = [window.found()[0] for window in windows]
             feature = self._feature.value
         finally:
@@ -321,26 +324,19 @@ def set_arithmetic(net: nn.Module, precision: str, channels_last: bool) -> None:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
 
 
+def require_gradient(branches: Sequence[Branch]) -> None:
+    """Raise `RuntimeError` where sub-classifiers ran but can't learn, as inside reentrant checkpointing."""
+    for branch in branches:
+        if branch.training and torch.is_grad_enabled() and branch.result is not None:
+            learns = any(parameter.requires_grad for parameter in branch.head.parameters())
+            if learns and not branch.result[0].requires_grad:
+                raise RuntimeError(
+                    f"the sub-classifier after {branch.place!r} ran without gradient and would learn nothing: the "
+                    "network runs that module under no_grad or in reentrant activation checkpointing; write "
+                    "checkpoint(..., use_reentrant=False)"
+                )
+
+
 def of_kind(modules: nn.ModuleList) -> list[Branch]:
     """The branches of a list of modules."""
     return [branch for branch in modules if isinstance(branch, Branch)]
-
-
-def arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Positional and keyword arguments of a call, from an example batch."""
-    if isinstance(example, Mapping):
-        return (), dict(example)
-    return (tuple(example) if isinstance(example, (tuple, list)) else (example,)), {}
-
-
-def padding_of(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Tensor | None:
-    """True where a position is padding ``[B, T]``.
-
-    From the masks that transformers take by keyword, or from the token ids where the network has a `padding_index`.
-    """
-    if isinstance(mask := keywords.get("attention_mask"), Tensor):
-        return mask == 0
-    if isinstance(mask := keywords.get("src_key_padding_mask"), Tensor):
-        return mask.bool() if not mask.is_floating_point() else mask == float("-inf")
-    index = getattr(net, "padding_index", None)
-    return inputs[0] == index if isinstance(index, int) and inputs else None

@@ -1,31 +1,43 @@
-"""One dry run through a network: what each module returns, where sub-classifiers fit, where the classifier is."""
+"""What a dry run saw of a network: where sub-classifiers fit, where the classifier is."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, field
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 
 @dataclass
 class Visit:
-    """One module's return during the dry run."""
+    """One module's return during the dry run.
+
+    Attributes:
+        name, module: of the network.
+        output: what it returned.
+        version: of the tensor then.
+        order: of its axes that makes it ``[B, C, H, W]`` or ``[B, T, D]``; None: it is so.
+    """
 
     name: str
     module: nn.Module
     output: Tensor
     version: int
-    channels_last: bool
+    order: tuple[int, ...] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
         """One sample's: ``(C, H, W)``, ``(T, D)`` or ``(D,)``."""
-        shape = tuple(self.output.shape[1:])
-        return (shape[2], shape[0], shape[1]) if self.channels_last else shape
+        shape = self.output.shape
+        return tuple(shape[1:] if self.order is None else (shape[axis] for axis in self.order[1:]))
+
+    @property
+    def size(self) -> tuple[int, ...] | None:
+        """Height and width of a map, length of a sequence whose channels a convolution made; None for others."""
+        if self.output.dim() == 4:
+            return self.shape[1:]
+        return self.shape[:1] if self.order == (0, 2, 1) else None
 
     @property
     def depth(self) -> int:
@@ -41,33 +53,6 @@ class Visit:
     def overwritten(self) -> bool:
         """A later in-place operation changed the tensor that this module returned."""
         return self.output._version != self.version
-
-
-def first_tensor(value: object) -> Tensor | None:
-    """The tensor in what a module returns: itself, or the first in a tuple or model-output object."""
-    if isinstance(value, Tensor):
-        return value
-    members = list(value.values()) if isinstance(value, Mapping) else value
-    if isinstance(members, (tuple, list)):
-        return next((item for item in members if isinstance(item, Tensor)), None)
-    return None
-
-
-def main_logits(value: object, num_classes: int | None = None) -> Tensor:
-    """The main classifier's logits in what a network returns: a tensor, a tuple or a model-output object.
-
-    Raises:
-        TypeError: where there is none.
-    """
-    if isinstance(value, Tensor):
-        return value
-    logits = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
-    if isinstance(logits, Tensor):
-        return logits
-    for item in value if isinstance(value, (tuple, list)) else ():
-        if isinstance(item, Tensor) and item.dim() == 2 and num_classes in (None, item.shape[1]):
-            return item
-    raise TypeError(f"the network returns {type(value).__name__} without logits of {num_classes or 'any'} classes")
 
 
 @dataclass
@@ -143,12 +128,26 @@ class Survey:
         Raises:
             ValueError: where none of these is found.
         """
-        found = self._named() or self._stages() or self._blocks() or self._layers() or self._before_last()
+        found = self._named() or self._stages() or self._blocks()
+        if not found and (shared := self._shared()) is not None:
+            raise ValueError(
+                f"at: the blocks of this network share their weights ({shared!r} runs more than once in a forward), so "
+                "that sub-classifiers have no place between them; name a module that runs once, or train it with "
+                "--no-alasca"
+            )
+        found = found or self._layers() or self._before_last()
         if not found:
             such = ", ".join(self.offer())
             mend = f"name modules, such as {such}" if such else "it has no hidden layer; train it with --no-alasca"
             raise ValueError(f"at: found no place for sub-classifiers; {mend}")
         return found
+
+    def _shared(self) -> str | None:
+        """A module with modules inside that ran more than once, on maps or sequences, if there is one."""
+        names = [visit.name for visit in self.visits]
+        return next(
+            (v.name for v in self.visits if not v.leaf and v.output.dim() > 2 and names.count(v.name) > 1), None
+        )
 
     def _once(self, dims: int) -> list[Visit]:
         """Visits with outputs of that many dimensions to modules that ran once, the network itself left out."""
@@ -165,17 +164,26 @@ class Survey:
         return found if all(ran.count(name) == 1 for name in found) else []
 
     def _stages(self) -> list[str]:
-        maps = self._once(4)
+        maps = self._row(self._once(4) or [visit for visit in self._once(3) if visit.size is not None])
         ends: dict[tuple[int, ...], Visit] = {}
         for visit in maps:
-            known = ends.get(visit.shape[1:])
+            known = ends.get(visit.size or ())
             if known is None or (visit.leaf, visit.depth) <= (known.leaf, known.depth):
-                ends[visit.shape[1:]] = visit
-        wide = [visit for size, visit in ends.items() if size[0] * size[1] > 1] or list(ends.values())
+                ends[visit.size or ()] = visit
+        wide = [visit for size, visit in ends.items() if math.prod(size) > 1] or list(ends.values())
         if len(wide) < 2:
             return []
         blocks = [visit for visit in wide if not visit.leaf]
         return [visit.name for visit in (blocks if len(blocks) > 1 else wide)[:-1][-3:]]
+
+    def _row(self, maps: list[Visit]) -> list[Visit]:
+        """The maps of a row of modules of three or more resolutions, as ``stages.0`` to ``stages.3``; else all."""
+        rows: dict[str, list[Visit]] = {}
+        for visit in maps:
+            if not visit.leaf and visit.name.rpartition(".")[2].isdecimal() and visit.depth:
+                rows.setdefault(visit.name.rstrip("0123456789"), []).append(visit)
+        best = max(rows.values(), key=lambda row: len({visit.size for visit in row}), default=[])
+        return best if len({visit.size for visit in best}) > 2 else maps
 
     def _blocks(self) -> list[str]:
         families: dict[tuple[str, tuple[int, ...]], list[str]] = {}
@@ -210,51 +218,3 @@ def quarters(blocks: list[str]) -> list[str]:
     """
     ends = [max(0, round(len(blocks) * k / 4) - 1) for k in (1, 2, 3)]
     return [blocks[k] for k in dict.fromkeys(ends) if k < len(blocks) - 1]
-
-
-def is_channels_last(module: nn.Module, output: Tensor) -> bool:
-    """A map ``[B, H, W, C]``: the module has layers on vectors of that last width, and no convolution."""
-    parts = list(module.modules())
-    if output.dim() != 4 or any(isinstance(part, nn.Conv2d) for part in parts):
-        return False
-    widths = [part.normalized_shape[-1] for part in parts if isinstance(part, nn.LayerNorm)]
-    widths += [part.out_features for part in parts if isinstance(part, nn.Linear)]
-    return output.shape[-1] in widths
-
-
-def survey(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], num_classes: int | None) -> Survey:
-    """Run the network once, in eval mode and without gradient, and write down what every module returned.
-
-    Modes, buffers and the random state are as before afterwards.
-    """
-    visits: list[Visit] = []
-    names = {name: module for name, module in net.named_modules() if name}
-    rows = first_tensor(inputs)
-    if rows is None:
-        rows = first_tensor(keywords)
-    if rows is None:
-        raise TypeError("example: expected a batch of inputs, a tuple of arguments or a dict of keyword arguments")
-    batch = len(rows)
-
-    def note(name: str, module: nn.Module, value: object) -> None:
-        output = first_tensor(value)
-        if output is not None and output.dim() >= 2 and output.shape[0] == batch:
-            last = any(visit.channels_last for visit in visits if visit.output is output)
-            visits.append(Visit(name, module, output, output._version, last or is_channels_last(module, output)))
-
-    modes = {module: module.training for module in net.modules()}
-    handles = [
-        module.register_forward_hook(lambda module, given, value, name=name: note(name, module, value))
-        for name, module in names.items()
-    ]
-    try:
-        net.eval()
-        devices = [rows.device] if rows.is_cuda else []
-        with torch.no_grad(), torch.random.fork_rng(devices=devices):
-            logits = main_logits(net(*inputs, **keywords), num_classes)
-    finally:
-        for handle in handles:
-            handle.remove()
-        for module, mode in modes.items():
-            module.training = mode
-    return Survey(visits, logits, batch, names, net)

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from alasca.core import full_precision
-from alasca.surgery.survey import Survey, first_tensor, main_logits
+from alasca.surgery.calls import first_tensor, main_logits
+from alasca.surgery.survey import Survey
 
 
 class Skipped(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from alasca.surgery.survey import first_tensor
+from alasca.surgery.calls import first_tensor
 
 
 class Tap:

@@ -6,6 +6,7 @@ import hashlib
 import platform
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -160,6 +161,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "format": FORMAT,
         "alasca": __version__,
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "started_in": str(Path.cwd()),
         "title": prepared.recipe.title,
         "recipe": prepared.recipe.as_json(),
         "place": place.as_json(),

@@ -18,7 +18,7 @@ from alasca.errors import InputError
 from alasca.files import numbered
 from alasca.methods import method_of
 from alasca.networks import require_named
-from alasca.recipe import Place, Recipe
+from alasca.recipe import Place, Recipe, found_from
 from alasca.runs import Json, RunFolder
 from alasca.runs.schemas import Settings
 from alasca.terminal import typed
@@ -110,8 +110,11 @@ def resume(
             if first:
                 run = held.enter_context(RunFolder.held(path))
         described = run.settings()
-        recipe, place = Recipe.from_json(described["recipe"]), Place.from_json(described["place"])
-        require_named(recipe.network, network, str(path / "run.json"), f"alasca resume {typed(path)} --network {{}}")
+        typed_recipe, typed_place = Recipe.from_json(described["recipe"]), Place.from_json(described["place"])
+        recipe, place = found_from(typed_recipe, typed_place, Path(described["started_in"]))
+        require_named(
+            typed_recipe.network, network, str(path / "run.json"), f"alasca resume {typed(path)} --network {{}}"
+        )
         if task is None and described["from_program"]:
             raise InputError(f"resume: {path} was started on a task made in Python; pass it: resume(folder, task)")
         given = {"device": device, "threads": threads, "workers": workers}
@@ -181,7 +184,10 @@ def changed_settings(was: Settings, now: Json, changed: Mapping[str, Any]) -> Js
         "recipe_sha256": was["recipe_sha256"],
     }  # fmt: skip
     names = ("recipe", "recipe_sha256", "place", "machine", "exact_resume", "title", "reads_files")
-    return {**{name: now[name] for name in names}, "changes": [*was["changes"], change]}
+    found = {name: now[name] for name in names}
+    found["recipe"] = now["recipe"] | {name: was["recipe"][name] for name in ("data", "noise", "network", "options")}
+    found["place"] = now["place"] | {"data_dir": was["place"]["data_dir"]}  # paths stay as they were typed
+    return {**found, "changes": [*was["changes"], change]}
 
 
 def complete(prepared: Prepared, run: RunFolder, resuming: bool, progress: Progress | None) -> RunFolder:

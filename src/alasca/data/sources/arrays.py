@@ -97,7 +97,9 @@ def array_source(
         name: as_labels(path, name, arrays[name], count, names, reading.recipe.missing_label)
         for name, count in counts.items() if name in arrays
     }  # fmt: skip
-    assigned = assign({"given" if name == f"y{suffix}" else name: each for name, each in found.items()}, reading.recipe, names)
+    assigned = assign(
+        {"given" if name == f"y{suffix}" else name: each for name, each in found.items()}, reading.recipe, names
+    )
     labels, test_labels = assigned.labels["given"], assigned.labels.get("y_test")
     if test_labels is not None and tests is not None and bool((test_labels < 0).any()):
         rows = (test_labels >= 0).nonzero()[:, 0]
@@ -118,7 +120,11 @@ def form_of(inputs: Inputs) -> str:
 
 def texts_or_inputs(path: Path, name: str, array: np.ndarray) -> Inputs:
     """Texts where an array holds such, else as `as_inputs`."""
-    if array.ndim == 1 and (array.dtype.kind in "US" or all(isinstance(cell, str) for cell in array.tolist())) and len(array):
+    if (
+        array.ndim == 1
+        and (array.dtype.kind in "US" or all(isinstance(cell, str) for cell in array.tolist()))
+        and len(array)
+    ):
         return Texts(tuple(map(str, texts_of(array).tolist())))
     return as_inputs(path, name, array)
 

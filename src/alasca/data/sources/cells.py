@@ -78,9 +78,8 @@ def as_days(cell: Any, form: str) -> float:
     try:
         if isinstance(cell, str):
             text = cell.strip()
-            found = (
-                datetime.datetime.fromisoformat(text) if form == "ISO" else datetime.datetime.strptime(text, form)  # noqa: DTZ007  # given a zone below
-            )
+            read = datetime.datetime.fromisoformat if form == "ISO" else datetime.datetime.strptime
+            found = read(text, *(() if form == "ISO" else (form,)))
         elif isinstance(cell, datetime.datetime):
             found = cell
         elif isinstance(cell, datetime.date):
@@ -117,8 +116,8 @@ def kind_of_cells(cells: Sequence[Any]) -> tuple[str, str]:
     """What a column holds, and the form of its dates.
 
     Returns:
-        ``"empty"``, ``"infinite"``, ``"number"``, ``"date"``, ``"list"`` (of numbers, one length), ``"object"``, ``"text"`` or
-        ``"category"``: texts with spaces are texts where most of them differ, and so are others where all do.
+        ``"empty"``, ``"infinite"``, ``"number"``, ``"date"``, ``"list"``, ``"object"``, ``"text"`` (most of
+        them differ, or all) or ``"category"``.
 
     >>> kind_of_cells(["1", "n/a", 2])[0], kind_of_cells(["x", "y", "x"])[0], kind_of_cells(["3 May 2020", ""])
     ('number', 'category', ('date', '%d %b %Y'))

@@ -62,7 +62,9 @@ def choose_columns(
         kind, form = kind_of_cells(cells)
         why = LEFT_OUT.get(kind)
         if asked and why is not None:
-            raise InputError(f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts")
+            raise InputError(
+                f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts"
+            )
         if not asked:
             why = why or why_left_out(name, cells, kind, form, labels)
         if why is not None:
@@ -110,7 +112,7 @@ def is_row_number(name: str, cells: Sequence[Any], kind: str = "number", form: s
     ordered = np.sort(values)
     if any((ordered == np.arange(first, first + size)).all() for first in (0, 1)):
         return True
-    return kind == "number" and size >= IN_STEP and ((steps > 0).all() or (steps < 0).all())
+    return kind == "number" and size >= IN_STEP and bool((steps > 0).all() or (steps < 0).all())
 
 
 def repeats(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
@@ -203,7 +205,7 @@ def told(columns: Sequence[Column]) -> str:
     texts = []
     for column in columns:
         parts = {
-            "number": [], "date": [f"date{'' if column.form == 'ISO' else ', ' + column.form}"],
+            "number": [], "date": [f"date{'' if column.form == 'ISO' else ', ' + readable(column.form)}"],
             "levels": [f"{len(column.levels)} categories"], "words": [f"its {len(column.levels)} commonest words"],
             "position": [f"{len(column.levels):,} categories, by position"],
         }[column.kind]  # fmt: skip
@@ -211,3 +213,15 @@ def told(columns: Sequence[Column]) -> str:
             parts = [*parts, f"missing ones: the median, {column.fill:.4g}"]
         texts.append(column.name + (f" ({', '.join(parts)})" if parts else ""))
     return shortened(texts, 40)
+
+
+def readable(form: str) -> str:
+    """A form of dates for people.
+
+    >>> readable("%d.%m.%Y %H:%M")
+    'DD.MM.YYYY hh:mm'
+    """
+    letters = {"%d": "DD", "%m": "MM", "%Y": "YYYY", "%b": "month", "%B": "month", "%H": "hh", "%M": "mm", "%S": "ss"}
+    for code, text in letters.items():
+        form = form.replace(code, text)
+    return form

@@ -47,17 +47,23 @@ def folder(argument: str, reading: Reading) -> Task:
             f"data: no such folder: {argument or '(empty)'}; expected folder:DIR with a sub-folder a class"
         )
     parts, notes = find_parts(root, reading.recipe.classes_are_splits)
-    whole, found = Found(), {part: pictures_in(place, reading.recipe.classes_are_splits) for part, place in parts.items()}
+    whole, found = (
+        Found(),
+        {part: pictures_in(place, reading.recipe.classes_are_splits) for part, place in parts.items()},
+    )
     for each in found.values():
         whole.left_out += each.left_out
         whole.paths += each.paths
     train = found.pop(TRAIN)
-    empty = [name for name in subfolders(parts[TRAIN]) if name not in train.classes and not set_aside(name, parts, root)]
+    empty = [
+        name for name in subfolders(parts[TRAIN]) if name not in train.classes and not set_aside(name, parts, root)
+    ]
     if not train.paths:
         beside = ", ".join(sorted({path.suffix.lower() or path.name for path in files_in(parts[TRAIN])})[:6])
         raise InputError(
             f"data: {parts[TRAIN]} has no sub-folder with pictures in it; expected one for each class, with files "
-            f"in .jpg, .png or another of {len(SUFFIXES)} endings" + (f" (there are files in {beside})" if beside else "")
+            f"in .jpg, .png or another of {len(SUFFIXES)} endings"
+            + (f" (there are files in {beside})" if beside else "")
         )
     if not (found.get(TEST) or found.get(HELD) or train).paths:
         raise InputError(f"data: {parts.get(TEST) or parts[HELD]} holds no pictures; add some, or remove the folder")
@@ -111,7 +117,7 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
         train = root
     else:
         raise InputError(
-            f"data: all folders of {root} are named as parts of a data set ({shortened(names)}), and none of them is to "
+            f"data: all folders of {root} are named as parts of a data set ({shortened(names)}), none of them to "
             f"train on; name that one train, or {ANYWAY}"
         )
     parts, notes = {TRAIN: train}, []
@@ -145,7 +151,11 @@ def pictures_in(root: Path, classes_are_splits: bool) -> Found:
         if part_of(name) is not None and not classes_are_splits:
             continue
         inside = [part for part in subfolders(root / name) if part_of(part) is not None]
-        if inside and not classes_are_splits and any(True for part in inside for _ in walk(root / name / part, Counter())):
+        if (
+            inside
+            and not classes_are_splits
+            and any(True for part in inside for _ in walk(root / name / part, Counter()))
+        ):
             raise InputError(
                 f"data: {root / name} holds {shortened(inside)}, which are parts of a data set: put these above the "
                 f"classes ({inside[0]}/{name}), or {ANYWAY}"

@@ -64,7 +64,7 @@ def hf(argument: str, reading: Reading) -> Task:
     splits = load(argument)
     parts, unread = chosen_splits(splits, reading, f"hf:{argument}")
     label = label_column(splits[next(iter(parts))], reading, f"hf:{argument}")
-    notes = () if label == reading.recipe.label else (f"labels are in {label}",)
+    notes: tuple[str, ...] = () if label == reading.recipe.label else (f"labels are in {label}",)
     notes += (f"splits that are not read: {shortened(unread)}",) if unread else ()
     found = table_of(argument, splits, parts, label, notes)
     return task_of(found, reading._replace(recipe=replace(reading.recipe, label=label)))
@@ -92,7 +92,8 @@ def chosen_splits(splits: dict[str, Any], reading: Reading, title: str) -> tuple
     for part in (HELD, TEST) if asked[TEST] is None else ():
         name = next((name for name in splits if part_of(name) == part and name != train), None)
         found |= {} if name is None else {name: part}
-    found |= {} if asked[TEST] is None else {asked[TEST]: TEST}
+    if (test := asked[TEST]) is not None:
+        found[test] = TEST
     return found, [name for name in splits if name not in found]
 
 
@@ -116,7 +117,9 @@ def table_of(argument: str, splits: dict[str, Any], parts: dict[str, int], label
             bare = tuple(rows.cast_column(name, datasets.Image(decode=False)) for rows in read)
             pictures[name] = HubPictures(bare, starts, name, titles)
         elif type(feature).__name__ not in ("Audio", "Video"):
-            columns[name] = [cell for rows, title in zip(read, titles, strict=True) for cell in cells_of(rows, name, title)]
+            columns[name] = [
+                cell for rows, title in zip(read, titles, strict=True) for cell in cells_of(rows, name, title)
+            ]
             if hasattr(feature, "names"):
                 declared[name] = tuple(feature.names)
     frame = emptied(pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()}))

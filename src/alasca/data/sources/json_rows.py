@@ -114,7 +114,9 @@ def label_studio(path: Path, tasks: list[Row], lines: list[int]) -> list[Row]:
                 known = row.get(name, choices[0] if choices else None)
                 if len(choices) != 1 or known != choices[0]:
                     several = ", ".join(map(repr, dict.fromkeys([known, *choices])))
-                    raise InputError(f"data: {path} line {line}: {name} has several choices ({several}); keep one a task")
+                    raise InputError(
+                        f"data: {path} line {line}: {name} has several choices ({several}); keep one a task"
+                    )
                 row[name] = choices[0]
                 questions.add(name)
         rows.append(row)

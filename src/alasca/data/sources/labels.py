@@ -170,7 +170,7 @@ def assign(
     everything = [*counts, *(level for each in parts.values() for level in each.counts())]
     alike = spellings(everything)
     if recipe.normalise_labels and alike:
-        names = {}
+        names: dict[str, str] = {}
         for group in alike:
             best = max(group, key=lambda level: (level in declared, counts[level], -len(level), level))
             names |= dict.fromkeys(group, best.strip())

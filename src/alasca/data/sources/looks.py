@@ -43,11 +43,15 @@ class Looks:
         if self.seen > 1 and len(set().union(*self.prints.values())) == 1:
             found.append(f"all {self.seen:,} pictures are the same")
         elif same:
-            found.append(f"all pictures are the same in {shortened([f'{classes[k]!r} ({self.counts[k]:,})' for k in same])}")
+            found.append(
+                f"all pictures are the same in {shortened([f'{classes[k]!r} ({self.counts[k]:,})' for k in same])}"
+            )
         if len(self.plain) == self.seen > 0:
             found.append(f"all {self.seen:,} pictures are of one colour each")
         elif self.plain:
-            found.append(f"{len(self.plain):,} pictures are of one colour: {shortened([name(k) for k in self.plain[:7]], 3)}")
+            found.append(
+                f"{len(self.plain):,} pictures are of one colour: {shortened([name(k) for k in self.plain[:7]], 3)}"
+            )
         return tuple(found)
 
 

@@ -12,8 +12,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from alasca.data.sources.arrays import as_inputs
 from alasca.data.pictures import SUFFIXES, PictureFiles
+from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.base import check_task, shortened
 from alasca.data.sources.columns import NUMBERED, Choice, choose_columns, table_numbers
 from alasca.data.sources.labels import Labels, assign, read_labels

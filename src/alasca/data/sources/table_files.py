@@ -140,7 +140,9 @@ def table_files(folder: Path) -> list[Path]:
             kinds.setdefault(suffix, []).append(file)
     if len(kinds) > 1:
         names = ", ".join(f"{len(found)} {suffix}" for suffix, found in kinds.items())
-        raise InputError(f"data: {folder} holds tables of several kinds ({names}); write e.g. 'table:{folder}/*.parquet'")
+        raise InputError(
+            f"data: {folder} holds tables of several kinds ({names}); write e.g. 'table:{folder}/*.parquet'"
+        )
     return next(iter(kinds.values()), [])
 
 
@@ -203,8 +205,6 @@ def framed(what: str, frame: pd.DataFrame) -> Table:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"data: {what} has two columns {twice!r}; give each its own name")
     return Table(Path(what), emptied(frame))
-
-
 
 
 def check_column(path: Path, name: str) -> None:

@@ -7,7 +7,7 @@ whose rows are for training, validation or test. The label of a test row is its 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
@@ -163,7 +163,7 @@ def parts_of(
 
 
 def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, given: Labels) -> Read:
-    """What is read: the columns that were asked for, else a picture's or a text's by its name, else what can be learned.
+    """What is read: what was asked for, else pictures or texts by the column's name, else what can be learned from.
 
     Raises:
         InputError: no such column, or nothing that could be learned from.
@@ -190,7 +190,8 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
     left = choice.left_out
     only_one = f"its column {left[0]}" if len(left) == 1 else f"only {shortened(left)}" if left else "nothing else"
     raise InputError(
-        f"data: {found.path} has no column path or text, and none to learn from ({only_one}); name the inputs with --input"
+        f"data: {found.path} has no column path or text, and none to learn from ({only_one}); name the inputs "
+        "with --input"
     )
 
 
@@ -200,7 +201,9 @@ def asked_inputs(found: Table, names: list[str], rows: np.ndarray) -> Read:
         found.require(name, "input")
     pictures = [name for name in names if name in found.pictures]
     if pictures and len(names) > 1:
-        raise InputError(f"data: {found.path}: {pictures[0]} holds pictures, which are read alone; write --input {pictures[0]}")
+        raise InputError(
+            f"data: {found.path}: {pictures[0]} holds pictures, which are read alone; write --input {pictures[0]}"
+        )
     if pictures:
         return Read("pictures", tuple(names))
     kinds = {name: kind_of_cells(found.column(name))[0] for name in names}
@@ -258,7 +261,7 @@ def pictures_of(found: Table, name: str) -> tuple[Pictures, tuple[str, ...]]:
         return found.pictures[name], ()
     names = found.texts(name)
     home = found.path if found.path.is_dir() else found.path.parent
-    ways = {
+    ways: dict[str, Callable[[str], Path]] = {
         "": lambda text: home / text,
         "from the current folder": lambda text: Path(text),
         "from the table's folder, \\ for /": lambda text: home / PureWindowsPath(text).as_posix(),
