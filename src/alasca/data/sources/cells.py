@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,6 @@ TIMES = ("", " %H:%M", " %H:%M:%S")
 FORMS = ("ISO", *(day + time for time in TIMES for day in DAYS))
 """How dates are written, month before day where either would do."""
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+(,[0-9]+)?\s*")
 
 
 def is_empty(cell: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,12 @@ from typing import NamedTuple
 import pandas as pd
 
 from alasca.data.sources.base import shortened
-from alasca.data.sources.cells import DECIMAL_COMMA, is_nothing
+from alasca.data.sources.cells import is_nothing
 from alasca.errors import InputError
 
 DELIMITERS = {",": "','", ";": "';'", "\t": "tabs", "|": "'|'"}
+DECIMAL_COMMA = re.compile(r"\s*[+-]?[0-9]+(,[0-9]+)?\s*")
+THOUSANDS = re.compile(r"\s*[+-]?[0-9]{1,3}((,[0-9]{3})*(\.[0-9]+)?|[0-9]*(\.[0-9]+)?)\s*")
 LOOKED_AT = 50
 """Lines in which each delimiter is tried."""
 
@@ -63,11 +66,12 @@ def read_delimited(path: Path, text: str, suffix: str) -> Read:
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"data: {path} has two columns {twice!r}; give each its own name")
     frame = frame[named].set_axis(names, axis=1)
-    if delimiter != ",":
-        decimal = [name for name in names if has_decimal_commas(list(frame[name]))]
-        for name in decimal:
-            frame[name] = [cell.replace(",", ".") for cell in frame[name]]
-        notes += [f"decimal commas in {shortened(decimal)}"] if decimal else []
+    for form, point, what in ((THOUSANDS, "", "commas at thousands"), (DECIMAL_COMMA, ".", "decimal commas")):
+        if form is DECIMAL_COMMA or delimiter == ",":  # else 1,234 is more likely below two
+            found = [name for name in names if has_commas(list(frame[name]), form)]
+            for name in found:
+                frame[name] = [cell.replace(",", point) for cell in frame[name]]
+            notes += [f"{what} in {shortened(found)}"] if found else []
     return Read(frame, tuple(found_lines), tuple(notes))
 
 
@@ -109,7 +113,11 @@ def find_delimiter(text: str, usual: str = ",") -> str:
     return max(widths, key=lambda each: (each == usual, widths[each]), default=usual)
 
 
-def has_decimal_commas(cells: Sequence[str]) -> bool:
-    """Whether all cells that hold something are numbers with commas for points."""
+def has_commas(cells: Sequence[str], form: re.Pattern[str]) -> bool:
+    """Whether all cells that hold something are numbers of a form with commas, and some have one.
+
+    >>> has_commas(["1,5", "2", ""], DECIMAL_COMMA), has_commas(["1,234.5", "2"], THOUSANDS)
+    (True, True)
+    """
     held = [cell for cell in cells if not is_nothing(cell)]
-    return any("," in cell for cell in held) and all(DECIMAL_COMMA.fullmatch(cell) for cell in held)
+    return any("," in cell for cell in held) and all(form.fullmatch(cell) for cell in held)

@@ -65,7 +65,9 @@ def array_items(path: Path, text: str) -> Iterator[tuple[int, Any]]:
                 line, last = line + text.count("\n", last, at), at
             value, end = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"data: {path} line {line} is no JSON ({error})") from error
+            line = error.lineno if isinstance(error, json.JSONDecodeError) else line
+            why = error.msg if isinstance(error, json.JSONDecodeError) else error
+            raise InputError(f"data: {path} line {line} is no JSON ({why})") from error
         yield line, value
         at, first = end, False
 

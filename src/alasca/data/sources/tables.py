@@ -68,7 +68,7 @@ def task_of(found: Table, reading: Reading) -> Task:
     if true_name is not None:
         true = read_labels(true_name, found.column(true_name, "true"), found.where, recipe.missing_label, declared)
     part, part_notes = parts_of(found, recipe.split, given, true)
-    kept, tested = np.nonzero(part != TEST)[0], np.nonzero(part == TEST)[0]
+    kept, tested = np.nonzero((part == TRAIN) | (part == HELD))[0], np.nonzero(part == TEST)[0]
     columns = {"given": given.take(part == TRAIN), "all": given} | ({} if true is None else {"true": true})
     assigned = assign(columns, recipe, declared, drop=True)
     labels, truth = assigned.labels["all"], assigned.labels.get("true")

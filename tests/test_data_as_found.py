@@ -1,0 +1,658 @@
+"""Data as people have them: read as they are meant, told, or refused with what to type; nothing in silence."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+import alasca
+from alasca import InputError, Place, Recipe, Task, train
+from alasca.data import Texts
+from alasca.data.sources.cells import date_form, kind_of_cells
+from alasca.data.sources.columns import is_row_number
+from alasca.data.sources.delimited import find_delimiter
+from alasca.data.sources.labels import class_order, spellings
+from alasca.data.text import words
+from alasca.training import prepare, resume
+from doors import read
+from lookalikes import picture
+
+PLACE = Place(device="cpu", workers=0)
+R = np.random.default_rng(0)
+
+
+def told(task: Task) -> str:
+    return " | ".join(task.notes)
+
+
+def photos(root: Path, *names: str, count: int = 3) -> Path:
+    for k, name in enumerate(names):
+        for j in range(count):
+            picture(root / name / f"{j}.png", 10 * k + j)
+    return root
+
+
+def table(path: Path, text: str) -> str:
+    path.write_text(text)
+    return f"table:{path}"
+
+
+# --- 1: names of splits are no classes ---
+
+
+@pytest.mark.parametrize(("train_name", "other"), [("train", "valid"), ("Train", "Test"), ("TRAINING", "dev"), ("train", "validation")])  # fmt: skip
+def test_split_names_are_no_classes(train_name: str, other: str, tmp_path: Path):
+    photos(tmp_path, *(f"{part}/{name}" for part in (train_name, other) for name in ("cat", "dog")))
+    task = read(f"folder:{tmp_path}", workers=0, image_size=8)
+    assert task.classes == ("cat", "dog")
+    assert len(task.labels) == 6
+    assert task.test_labels is not None
+    assert task.test_labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert ("is tested on" in told(task)) == (other.lower() != "test"), "validation for test is told"
+    if (train_name, other) == ("Train", "Test"):
+        anyway = read(f"folder:{tmp_path}", workers=0, image_size=8, classes_are_splits=True)
+        assert anyway.classes == ("Test", "Train")
+
+
+def test_a_part_to_hold_out_and_one_to_test_on(tmp_path: Path):
+    photos(tmp_path, *(f"{part}/{name}" for part in ("train", "val", "test") for name in ("cat", "dog")))
+    task = read(f"folder:{tmp_path}", workers=0, image_size=8)
+    assert (len(task.labels), task.held.tolist()) == (12, list(range(6, 12)))  # type: ignore[union-attr]  # there is one
+    assert task.ids[6] == "val/cat/0.png"
+    assert task.test_labels is not None
+    assert len(task.test_labels) == 6
+    split = prepare(Recipe(data=f"folder:{tmp_path}", image_size=8, epochs=1), None, PLACE).split
+    assert split.held is not None
+    assert (len(split.train), len(split.held)) == (6, 6)
+
+
+def test_a_lone_folder_to_train_on_and_parts_beside_classes(tmp_path: Path):
+    photos(tmp_path / "lone", "train/cat", "train/dog")
+    assert read(f"folder:{tmp_path / 'lone'}", workers=0, image_size=8).classes == ("cat", "dog")
+    photos(tmp_path / "beside", "cat", "dog", "Valid/cat", "Valid/dog")
+    task = read(f"folder:{tmp_path / 'beside'}", workers=0, image_size=8)
+    assert (task.classes, len(task.labels)) == (("cat", "dog"), 6)
+    assert task.test_labels is not None
+    photos(tmp_path / "bare", "cat", "dog", "test")
+    task = read(f"folder:{tmp_path / 'bare'}", workers=0, image_size=8)
+    assert (task.classes, task.test_labels) == (("cat", "dog"), None)
+    assert "test/ is not read: it has no class folders" in told(task)
+
+
+@pytest.mark.parametrize(("names", "words_"), [
+    (("test/cat", "test/dog", "valid/cat"), "none of them to train on; name that one train, or add --classes-are-splits"),
+    (("train/cat", "train/dog", "eel"), r"has train/ and folders of pictures beside it \(eel\)"),
+    (("train/cat", "Training/cat"), "has Training and train; keep one of them"),
+    (("cat/train", "cat/test", "dog/train"), r"cat holds test, train, which are parts of a data set: .*\(test/cat\)"),
+    (("train/cat", "train/dog", "test/eel"), "folder: class 'eel' has no training row, only cat, dog"),
+])  # fmt: skip
+def test_parts_that_are_not_clear_are_refused(names: tuple[str, ...], words_: str, tmp_path: Path):
+    photos(tmp_path, *names)
+    with pytest.raises(InputError, match=words_):
+        read(f"folder:{tmp_path}", workers=0, image_size=8)
+
+
+def test_a_split_column_in_any_words(tmp_path: Path):
+    rows = "\n".join(
+        f"{R.normal():.3f},{k % 2},{part}" for k, part in enumerate(["Train"] * 8 + ["VAL"] * 4 + ["test "] * 2)
+    )
+    task = read(table(tmp_path / "t.csv", f"x,label,split\n{rows}\n"))
+    assert (len(task.labels), task.held.tolist()) == (12, [8, 9, 10, 11])  # type: ignore[union-attr]  # there is one
+    assert task.test_labels.tolist() == [0, 1]  # type: ignore[union-attr]  # there are some
+
+
+# --- 2: row numbers are no features ---
+
+
+@pytest.mark.parametrize(("cells", "counts"), [
+    ([0, 1, 2, 3], True), ([4, 3, 2, 1], True), ([3, 1, 2, 0], True), ([10, 20, 30], True), ([5, 6, 8], False),
+    ([0.5, 1.5, 2.5], False), ([k * k for k in range(20)], True), ([k * k for k in range(19)], False), ([1, 2], False),
+    (["2020-01-01", "2020-01-02", "2020-01-03"], True), ([1, 1, 1], False), (["1", "2", "3"], True),
+])  # fmt: skip
+def test_what_counts_rows(cells: list, counts: bool):
+    assert is_row_number("x", cells, *kind_of_cells(cells)) is counts
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "Id", "index", "ROW", "row_number", "level_0"])
+def test_names_that_count_rows(name: str, tmp_path: Path):
+    rows = "\n".join(
+        f"{value},{a:.3f},{k % 2}"
+        for k, (value, a) in enumerate(zip(R.permutation(99)[:30] * 7, R.normal(size=30), strict=True))
+    )
+    task = read(table(tmp_path / "t.csv", f"{name},a,label\n{rows}\n"))
+    assert task.inputs.shape == (30, 1)  # type: ignore[union-attr]  # numbers
+    shown = name or "Unnamed: 0"
+    assert f"{shown} (counts the rows)" in told(task) or name == "Id"
+    if name not in ("", "Id"):
+        assert read(f"table:{tmp_path / 't.csv'}", input=f"{shown},a").inputs.shape == (30, 2), "--input decides"
+
+
+def test_a_column_that_says_the_label_is_left_out(tmp_path: Path):
+    rows = "\n".join(f"{R.normal():.3f},{k % 3},{'abc'[k % 3]},{'xyz'[k % 3]}" for k in range(30))
+    task = read(table(tmp_path / "t.csv", f"v,label,label_name,town\n{rows}\n"))
+    assert "label_name (says the label)" in told(task)
+    assert [column.name for column in task.columns] == ["v", "town"]
+
+
+# --- 3: languages without spaces ---
+
+
+def test_words_of_languages_without_spaces():
+    assert words("ありがとう")[:4] == ["あ", "あり", "り", "りが"]
+    assert words("ขอบคุณ")[0] == "ข"
+    assert words("Ｆｕｌｌ ok 很好") == ["full", "ok", "很", "很好", "好"]
+    assert words("co\u0301mo") == words("cómo") == ["cómo"]
+
+
+def test_chinese_is_known_and_what_is_not_is_told(tmp_path: Path):
+    good, bad = ["很好", "喜欢", "推荐"], ["太差", "失望", "退货"]
+    rows = [{"text": f"这个{R.choice(good if k % 2 else bad)}东西我买了{k}次", "label": k % 2} for k in range(40)]
+    (tmp_path / "t.jsonl").write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in rows))
+    ready = prepare(Recipe(data=f"table:{tmp_path / 't.jsonl'}", epochs=1), None, PLACE)
+    assert {"很好", "失望"} <= {*(ready.split.samples.transform.words or ())}
+    assert not any("unknown" in note for note in ready.notes)
+    strange = [(f"w{k} v{k} good bad", k % 2) for k in range(40)]
+    task = Task.from_arrays(
+        [text for text, _ in strange], [label for _, label in strange], test=(["q1 q2 q3 good"], [0])
+    )
+    notes = prepare(Recipe(epochs=1), task, PLACE).notes
+    assert "75% of the tokens of the test texts are unknown: training never met them" in notes
+
+
+# --- 4: pictures ---
+
+
+def test_alpha_is_on_white_and_deep_pictures_are_scaled_by_their_sets_span(tmp_path: Path):
+    for c, name in enumerate(("a", "b")):
+        for k in range(4):
+            path = tmp_path / "alpha" / name / f"{k}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            icon = Image.new("RGBA", (8, 8))
+            icon.putalpha(Image.fromarray(((np.arange(64).reshape(8, 8) % (c + 2 + k)) * 60).astype(np.uint8)))
+            icon.save(path)
+            deep = tmp_path / "deep" / name / f"{k}.tif"
+            deep.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.full((8, 8), 100 + 50 * c, np.uint16)
+            pixels[0, k] = 90 + 80 * c
+            Image.fromarray(pixels).save(deep)
+    clear = read(f"folder:{tmp_path / 'alpha'}", workers=0, image_size=8)
+    assert clear.inputs.max() == 255  # type: ignore[union-attr]  # pictures
+    assert clear.inputs.min() < 100  # type: ignore[union-attr]  # pictures
+    task = read(f"folder:{tmp_path / 'deep'}", workers=0, image_size=8)
+    assert task.span == (90, 170)
+    assert task.inputs[0, 0, 0, 0] == 0  # type: ignore[index]  # pictures
+    assert task.inputs[0, 0, 1, 1] == round(255 * 10 / 80)  # type: ignore[index]  # pictures
+    assert task.inputs[4, 0, 1, 1] == round(255 * 60 / 80)  # type: ignore[index]  # pictures
+    assert "8 pictures have more than 8 bits: 90 is shown as black, 170 as white" in told(task)
+    recipe = Recipe(data=f"folder:{tmp_path / 'deep'}", epochs=1, image_size=8, batch_size=4)
+    done = train(recipe, None, PLACE, tmp_path / "run")
+    model = alasca.load(done.path)
+    assert model.transform.span == (90, 170), "predicting scales as training did"
+    array = task.inputs.numpy()  # type: ignore[union-attr]  # pictures
+    paths = [tmp_path / "deep" / each for each in task.ids]
+    np.testing.assert_allclose(model.predict(paths), model.predict(array), atol=1e-6)
+    photos(tmp_path / "eight", "a", "b")
+    eight = train(
+        Recipe(data=f"folder:{tmp_path / 'eight'}", epochs=1, image_size=8, batch_size=4), None, PLACE, tmp_path / "r8"
+    )
+    with pytest.raises(InputError, match="pictures of more than 8 bits, but the run was trained on pictures of 8"):
+        alasca.load(eight.path).predict(paths)
+
+
+def test_pictures_that_teach_nothing_are_told(tmp_path: Path):
+    flat = np.zeros((8, 1, 4, 4), np.uint8)
+    assert (
+        told(Task.from_arrays(flat, [0, 1] * 4))
+        == "all 8 pictures are the same | all 8 pictures are of one colour each"
+    )
+    mixed = R.integers(0, 255, (8, 1, 4, 4)).astype(np.uint8)
+    mixed[::2] = mixed[0]
+    assert told(Task.from_arrays(mixed, ["x", "y"] * 4)) == "all pictures are the same in 'x' (4)"
+    mixed = R.integers(0, 255, (8, 1, 4, 4)).astype(np.uint8)
+    mixed[3] = 7
+    assert told(Task.from_arrays(mixed, ["x", "y"] * 4)) == "1 pictures are of one colour: 3"
+    photos(tmp_path, "a", "b")
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a" / "9.png")
+    assert "1 pictures are of one colour: " in told(read(f"folder:{tmp_path}", workers=0, image_size=8))
+
+
+# --- 5: folders ---
+
+
+def test_every_ending_links_and_what_is_left_out(tmp_path: Path):
+    root, store = photos(tmp_path / "d", "cat", "dog"), photos(tmp_path, "store")
+    for ending in (".jfif", ".ppm", ".tif", ".JPEG", ".bmp"):
+        Image.open(root / "cat" / "0.png").save(
+            root / "cat" / f"z{ending}", format="JPEG" if ending == ".jfif" else None
+        )
+    (root / "dog" / "linked").symlink_to(store / "store")
+    for hidden in (
+        "cat/.ipynb_checkpoints/0.png",
+        "dog/@eaDir/0.jpg/THUMB.png",
+        "__MACOSX/cat/0.png",
+        "cat/.hidden.png",
+    ):
+        picture(root / hidden, 1)
+    for other in ("cat/Thumbs.db", "cat/notes.txt", "dog/a.txt"):
+        (root / other).write_text("x")
+    picture(root / "beside.png", 1)
+    task = read(f"folder:{root}", workers=0, image_size=8)
+    assert Counter(name.split("/")[0] for name in task.ids) == {"cat": 8, "dog": 6}
+    assert "dog/linked/2.png" in task.ids
+    assert task.notes[0] == (
+        "14 files taken, left out: 2 hidden, 2 no pictures (.txt), 3 of other programs, 1 pictures beside the class folders"
+    )
+    (store / "store" / "loop").symlink_to(root / "dog")
+    with pytest.raises(InputError, match="loop is a link back to .*dog, which holds it; remove the link"):
+        read(f"folder:{root}", workers=0, image_size=8)
+
+
+# --- 6: labels ---
+
+
+def numbers(path: Path, labels: list[object], name: str = "t.csv") -> str:
+    frame = pd.DataFrame({"a": R.normal(size=len(labels)), "b": R.normal(size=len(labels)), "label": labels})
+    frame.to_csv(path / name, index=False)
+    return f"table:{path / name}"
+
+
+def test_spellings_are_named_and_joined(tmp_path: Path):
+    labels: list[object] = ["dog", "cat"] * 10 + ["dog ", "DOG", "Cat"]
+    task = read(numbers(tmp_path, labels))
+    assert task.classes == ("Cat", "DOG", "cat", "dog", "dog ")
+    assert "'Cat' (1), 'cat' (10), 'DOG' (1), 'dog' (10), 'dog ' (1); --normalise-labels joins them" in told(task)
+    joined = read(numbers(tmp_path, labels), normalise_labels=True)
+    assert joined.classes == ("cat", "dog")
+    assert joined.labels.bincount().tolist() == [11, 12]
+    assert "joined spellings: 'DOG', 'dog', 'dog ' as 'dog'" in told(joined)
+    ones = read(numbers(tmp_path, ["1", "0"] * 10 + ["1.0", "0.0"]))
+    assert ones.classes == ("0", "0.0", "1", "1.0")
+    assert read(f"table:{tmp_path / 't.csv'}", normalise_labels=True).classes == ("0", "1")
+    assert spellings(["\u212b", "\u00e5", "Stra\u00dfe", "STRASSE", "x"]) == [
+        ["STRASSE", "Stra\u00dfe"],
+        ["\u00e5", "\u212b"],
+    ]
+
+
+def test_missing_labels_are_scored_and_never_trained_on(tmp_path: Path):
+    labels: list[object] = ["dog", "cat"] * 12 + ["", "NaN", "None", "N/A"]
+    frame = pd.DataFrame(
+        {"a": np.where(np.arange(28) % 2, 3.0, -3.0) + R.normal(size=28), "b": R.normal(size=28), "label": labels}
+    )
+    frame["true_label"] = ["dog", "cat"] * 13 + ["", "dog"]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert task.labels[24:].tolist() == [-1] * 4
+    assert task.truth[26:].tolist() == [-1, 1]  # type: ignore[index]  # there are some
+    assert "4 of 28 samples have no label: they are scored, never trained on" in told(task)
+    recipe = Recipe(
+        data=f"table:{tmp_path / 't.csv'}", epochs=12, batch_size=8, val_fraction=0.0, noise="symmetric:0.2"
+    )
+    run = train(recipe, None, PLACE, tmp_path / "run")
+    settings = run.settings()
+    assert (settings["train_samples"], settings["val_samples"]) == (24, 0)
+    rows = list(csv.DictReader((tmp_path / "run" / "samples.csv").read_text().splitlines()))
+    assert len(rows) == 28
+    for row in rows[24:]:
+        assert (row["given_label"], row["label_quality"], row["is_label_issue"], row["visits"]) == (
+            "",
+            "",
+            "False",
+            "0",
+        )
+        assert row["suggested_label"] == row["predicted_label"] != ""
+        assert (row["ema_confidence"], row["mean_margin"]) == ("", "")
+    assert rows[26]["true_label"] == ""
+    records = run.records()
+    assert (records.given[24:] == -1).all()
+    assert records.judged.sum() == 24
+    from alasca.audit.report import write_report
+
+    page = write_report([run], tmp_path / "report.html").read_text()
+    assert "4 samples have no label" in page
+    assert 0.05 < settings["noise_rate"] < 0.35  # type: ignore[operator]  # of those with both labels
+
+
+@pytest.mark.parametrize(("labels", "words_"), [
+    (list(R.normal(size=20)), "a number with a fraction: classes can't be told from them .*regression"),
+    ([f"name {k}" for k in range(30)] + ["name 0"] * 5, "more than half of the 30 classes have one sample each.*regression"),
+    (["a", "", "", "a"], "has 2 labelled samples of 1 class"),
+])  # fmt: skip
+def test_labels_that_are_no_classes_are_refused(labels: list[object], words_: str, tmp_path: Path):
+    with pytest.raises(InputError, match=words_):
+        read(numbers(tmp_path, labels), limit=10)
+
+
+def test_doubtful_labels_are_noted_and_a_text_decides(tmp_path: Path):
+    labels: list[object] = [1, 0, -1] * 6
+    task = read(numbers(tmp_path, labels))
+    assert task.classes == ("-1", "0", "1")
+    assert "class '-1' has 6 samples; where it means that there is no label, add --missing-label=-1" in told(task)
+    assert read(numbers(tmp_path, labels), missing_label="-1").labels.tolist() == [1, 0, -1] * 6
+    named = read(numbers(tmp_path, ["None", "some", "?"] * 4), missing_label="?")
+    assert named.classes == ("None", "some"), "then None is a class"
+
+
+def test_true_labels_are_read_as_given_ones(tmp_path: Path):
+    frame = pd.DataFrame({"a": R.normal(size=12), "label": np.arange(12) % 2 * 1.0, "true_label": np.arange(12) % 2})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert task.classes == ("0", "1")
+    assert task.truth.tolist() == task.labels.tolist()  # type: ignore[union-attr]  # there are some
+    frame.assign(label=["dog", "cat"] * 6, true_label=["DOG", "cat"] * 6).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        InputError, match="line 2: true_label: class 'DOG' has .*; --normalise-labels reads it as 'dog'"
+    ):
+        read(f"table:{tmp_path / 't.csv'}")
+    assert read(f"table:{tmp_path / 't.csv'}", normalise_labels=True).truth.tolist() == [1, 0] * 6  # type: ignore[union-attr]
+
+
+# --- 7: Hugging Face ---
+
+
+def test_hugging_face_sets_are_read_as_tables_are(tmp_path: Path):
+    datasets = pytest.importorskip("datasets")
+    two = datasets.ClassLabel(names=["neg", "pos"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": two})
+
+    def made(count: int, labels: list[int] | None = None):
+        columns = {"text": ["good film", "bad film"] * (count // 2), "label": labels or [1, 0] * (count // 2)}
+        return datasets.Dataset.from_dict(columns, features=features)
+
+    parts = {"train": made(8), "validation": made(4), "test": made(6, [-1] * 6), "other": made(2)}
+    datasets.DatasetDict(parts).save_to_disk(str(tmp_path / "glue"))
+    task = read(f"hf:{tmp_path / 'glue'}")
+    assert (len(task.labels), task.test_labels.tolist()) == (8, [1, 0, 1, 0])  # type: ignore[union-attr]
+    assert "validation is tested on (the set has no labels for test)" in told(task)
+    assert "splits that are not read: other" in told(task)
+    other = read(f"hf:{tmp_path / 'glue'}", train_split="validation", test_split="other")
+    assert (len(other.labels), len(other.test_labels)) == (4, 2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="test-split: .* has no split 'tets', only train, validation, test, other"):
+        read(f"hf:{tmp_path / 'glue'}", test_split="tets")
+
+    def saved(columns: dict, **of: object):
+        datasets.Dataset.from_dict(columns, **of).save_to_disk(str(tmp_path / "s"))
+        return f"hf:{tmp_path / 's'}"
+
+    rows = read(saved({"a": list(R.normal(size=30)), "n": list(range(30)), "label": [k % 2 for k in range(30)]}))
+    assert rows.inputs.shape == (30, 1)  # type: ignore[union-attr]  # numbers
+    assert "n (counts the rows)" in told(rows)
+    with pytest.raises(InputError, match="row 0: label is a list; expected one label a sample"):
+        read(saved({"text": ["a", "b"] * 4, "label": [[0], [1]] * 4}))
+    four = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["d", "c", "b", "a"])}
+    )
+    task = read(saved({"text": ["x y", "z w"] * 4, "label": [0, 2] * 4}, features=four))
+    assert task.classes == ("d", "b"), "declared order"
+    assert "classes that no sample has are left out: c, a" in told(task)
+    assert task.labels.tolist() == [0, 1] * 4
+
+
+# --- 8: tables ---
+
+ROWS = [{"text": text, "label": label} for text, label in (("good film", "pos"), ("bad film", "neg"))] * 3
+
+
+def test_json_however_it_is_written(tmp_path: Path):
+    file = tmp_path / "t.json"
+    columns = {"text": [row["text"] for row in ROWS], "label": [row["label"] for row in ROWS]}
+    by_row = {name: dict(enumerate(cells)) for name, cells in columns.items()}
+    lines = "\n".join(map(json.dumps, ROWS))
+    for text in (
+        json.dumps(ROWS),
+        json.dumps(ROWS, indent=2),
+        lines,
+        json.dumps(columns),
+        json.dumps(by_row),
+        json.dumps({"data": ROWS}),
+    ):
+        file.write_text(text)
+        task = read(f"table:{file}")
+        assert task.classes == ("neg", "pos"), text
+        assert task.inputs.values[:2] == ("good film", "bad film")  # type: ignore[union-attr]  # texts
+    file.write_text(json.dumps([*ROWS, {"text": "x", "label": ["pos"]}], indent=1))
+    with pytest.raises(InputError, match="t.json line 26: label is a list"):
+        read(f"table:{file}")
+    for broken, line in (
+        (json.dumps(ROWS, indent=1)[:-20], 24),
+        ('[{"a": 1}\n\n{"a": 2}]', 3),
+        ("[\n1]", 2),
+        ("[{}] x", 1),
+    ):
+        file.write_text(broken)
+        with pytest.raises(InputError, match=f"t.json line {line} "):
+            read(f"table:{file}")
+
+
+def task_of(number: int, *choices: str) -> dict:
+    results = [
+        {"from_name": "mood", "to_name": "t", "type": "choices", "value": {"choices": [each]}} for each in choices
+    ]
+    return {"id": number, "data": {"text": f"text {number}"}, "annotations": [{"result": results}]}
+
+
+def test_exports_of_label_studio(tmp_path: Path):
+    tasks = [task_of(k, ("pos", "neg")[k % 2]) for k in range(10, 16)] + [task_of(16), {**task_of(17, "pos")}]
+    tasks[-1]["annotations"][0]["was_cancelled"] = True
+    (tmp_path / "t.json").write_text(json.dumps(tasks))
+    task = read(f"table:{tmp_path / 't.json'}")
+    assert (task.classes, task.labels.tolist()) == (("neg", "pos"), [1, 0] * 3 + [-1, -1])
+    assert task.ids[0] == "10"
+    (tmp_path / "t.json").write_text(json.dumps([*tasks, task_of(18, "pos", "neg")]))
+    with pytest.raises(InputError, match=r"mood has several choices \('pos', 'neg'\); keep one a task"):
+        read(f"table:{tmp_path / 't.json'}")
+
+
+def test_cells_delimiters_and_headers(tmp_path: Path):
+    long = table(tmp_path / "long.csv", "text,label\n" + "good,1\nbad,0\n" * 4 + "word " * 40_000 + ",1\n")
+    assert len(read(long).inputs.values[-1]) == 200_000  # type: ignore[union-attr]  # texts
+    spaced = read(table(tmp_path / "h.csv", "a, b, label\n" + "1.0, 2.5, x\n3.0, 1.0, y\n" * 4))
+    assert (spaced.classes, spaced.inputs.shape) == (("x", "y"), (8, 2))  # type: ignore[union-attr]  # numbers
+    for delimiter, shown in ((";", "';'"), ("\t", "tabs"), ("|", "'|'")):
+        rows = f"a{delimiter}label\n" + f"1,5{delimiter}x\n3{delimiter}y\n" * 4
+        task = read(table(tmp_path / "d.csv", rows))
+        assert task.inputs[0, 0] == 1.5  # type: ignore[index]  # numbers
+        assert f"cells are separated by {shown}" in told(task)
+        assert "decimal commas in a" in told(task)
+    with gzip.open(tmp_path / "z.csv.gz", "wt") as file:
+        file.write("text,label\ngood,1\nbad,0\n")
+    assert isinstance(read(f"table:{tmp_path / 'z.csv.gz'}").inputs, Texts)
+    (tmp_path / "half.csv.gz").write_bytes((tmp_path / "z.csv.gz").read_bytes()[:-9])
+    with pytest.raises(InputError, match="half.csv.gz can't be read"):
+        read(f"table:{tmp_path / 'half.csv.gz'}")
+    excel = read(table(tmp_path / "e.csv", "a,label,\n1.5,x,\n2,y,\n,,\n2,x,\n"))
+    assert (len(excel.labels), excel.inputs.shape) == (3, (3, 1))  # type: ignore[union-attr]  # numbers
+    assert "1 rows without a cell left out" in told(excel)
+    with pytest.raises(InputError, match="b.csv line 6 has 3 cells"):
+        read(table(tmp_path / "b.csv", 'text,label\n"two\nlines",x\n\nz,y\nq,w,e\n'))
+    money = read(table(tmp_path / "m.csv", 'a,b,label\n"1,234.5","1,5",x\n"17","2",y\n"2,000","7,25",x\n'))
+    assert money.inputs[:, 0].tolist() == [1234.5, 17, 2000]  # type: ignore[index]  # numbers
+    assert money.inputs[:, 1].tolist() == [1.5, 2, 7.25]  # type: ignore[index]  # numbers
+    assert "commas at thousands in a | decimal commas in b" in told(money)
+    assert find_delimiter('"a;b";c\n"d;e";f') == ";"
+
+
+def test_paths_of_pictures_however_they_lead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    photos(tmp_path, "p/cat", "p/dog")
+    (tmp_path / "lists").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for place, text, way in (
+        (tmp_path, "p/{}/{}.png", None), (tmp_path, "p\\{}\\{}.png", "table's folder, \\ for /"),
+        (tmp_path / "lists", "p/{}/{}.png", "from the current folder"), (tmp_path / "lists", "p\\{}\\{}.png", "current folder, \\"),
+    ):  # fmt: skip
+        rows = "\n".join(f"{text.format(name, k)},{name}" for name in ("cat", "dog") for k in range(3))
+        task = read(table(place / "t.csv", f"path,label\n{rows}\n"), workers=0, image_size=8)
+        assert task.inputs.shape == (6, 3, 8, 8)  # type: ignore[union-attr]  # pictures
+        assert way is None or way in told(task)
+
+
+def people(count: int = 40) -> pd.DataFrame:
+    frame = pd.DataFrame({
+        "Unnamed: 0": range(count), "age": R.normal(40, 5, count).round(1), "town": R.choice(["Ulm", "Bonn"], count),
+        "when": [f"{1 + k % 28:02d}.{1 + (7 * k) % 12:02d}.2020" for k in range(count)], "ok": R.choice([True, False], count),
+        "note": [f"note {k} of {'good' if k % 2 else 'bad'} work" for k in range(count)], "label": np.arange(count) % 2,
+    })  # fmt: skip
+    frame["ok"] = frame["ok"].astype(object)
+    frame.loc[3, "age"], frame.loc[4, "town"], frame.loc[:9, "ok"] = np.nan, None, None
+    return frame
+
+
+def test_missing_cells_dates_booleans_and_texts_in_one_table(tmp_path: Path):
+    frame = people()
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    kinds = {column.name: column.kind for column in task.columns}
+    assert kinds == {"age": "number", "town": "levels", "when": "date", "ok": "levels"}
+    age, town, _, ok = task.columns
+    assert age.fill == pytest.approx(frame.age.median(), abs=1e-4)
+    assert (town.levels, ok.levels) == (("", "Bonn", "Ulm"), ("", "False", "True"))
+    inputs = task.inputs
+    assert isinstance(inputs, torch.Tensor)
+    assert inputs.shape == (40, 2 + 3 + 1 + 3)
+    assert inputs[3, :2].tolist() == [pytest.approx(age.fill), 1]
+    assert inputs[5, :2].tolist() == [pytest.approx(frame.age[5], abs=1e-4), 0]
+    assert inputs[4, 2:5].tolist() == [1, 0, 0]
+    days = (pd.to_datetime(frame.when, format="%d.%m.%Y") - pd.Timestamp("1970-01-01")).dt.days
+    assert inputs[:, 5].tolist() == days.tolist()
+    for part in (
+        "Unnamed: 0 (counts the rows)",
+        "note (40 different texts)",
+        "when (date, DD.MM.YYYY)",
+        "missing ones: the median",
+    ):
+        assert part in told(task)
+    both = read(f"table:{tmp_path / 't.csv'}", input="age,town,note")
+    assert {column.kind for column in both.columns} == {"number", "levels", "words"}
+    assert "good" in both.columns[2].levels
+    done = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=1, batch_size=8), None, PLACE, tmp_path / "run")
+    model = alasca.load(done.path)
+    assert model.predict(frame.head(5)).shape == (5, 2)
+    new = frame.head(3).assign(age=[1.0, np.nan, 3.0], town=["Köln", "", "Ulm"])
+    assert np.isfinite(model.predict(new)).all()
+    with pytest.raises(InputError, match="row 1: when is None; expected a number: none was missing in training"):
+        model.predict(new.assign(when=["01.02.2020", np.nan, "03.02.2020"]))
+
+
+def test_what_cells_hold():
+    assert date_form(["31/12/2020", "01/01/2021"]) == "%d/%m/%Y"
+    assert date_form(["12/31/2020", "01/01/2021"]) == "%m/%d/%Y"
+    assert date_form(["2020-01-01T10:00:00+02:00"]) == "ISO"
+    for cells, kind in (
+        (["1", "2", "12a", *"345678901234567890"], "number"), (["1", "2", "A", "B"] * 20, "category"), (["", None], "empty"),
+        ([True, False], "category"), (["", "", "x", "y", "x"], "category"), ([[1, 2], [3, 4]], "list"), ([{"a": 1}], "object"),
+        ([f"t {k}" for k in range(9)], "text"), ([f"{k % 40} x" for k in range(200)], "category"),
+        ([f"{k % 150} x" for k in range(200)], "text"),
+    ):  # fmt: skip
+        assert kind_of_cells(cells)[0] == kind, cells
+
+
+def test_a_cell_that_is_no_number_is_told(tmp_path: Path):
+    rows = "\n".join(f"{'12a' if k == 7 else R.normal()},{k % 2}" for k in range(30))
+    task = read(table(tmp_path / "t.csv", f"a,label\n{rows}\n"))
+    assert "line 9: a is '12a', no number: 1 such cells are taken as missing" in told(task)
+    assert task.inputs[7, 1] == 1  # type: ignore[index]  # numbers
+
+
+def test_many_parquet_files(tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    for k in range(3):
+        frame = pd.DataFrame({"a": R.normal(size=6), "label": ["x", "y"] * 3})
+        (tmp_path / "p").mkdir(exist_ok=True)
+        frame.to_parquet(tmp_path / "p" / f"{k}.parquet")
+    for spec in (f"table:{tmp_path / 'p'}", f"table:{tmp_path / 'p'}/*.parquet"):
+        task = read(spec)
+        assert len(task.labels) == 18
+        assert "3 files: 0.parquet, 1.parquet, 2.parquet" in told(task)
+    pd.DataFrame({"a": [1.0, 2.0], "label": ["x", ["y"]]}, dtype=object).tail(0).to_parquet(
+        tmp_path / "p" / "9.parquet"
+    )
+    pd.DataFrame({"a": [1.0], "other": [1]}).to_parquet(tmp_path / "p" / "9.parquet")
+    with pytest.raises(InputError, match=r"9.parquet has other columns than .*0.parquet \(label, other\)"):
+        read(f"table:{tmp_path / 'p'}")
+
+
+# --- 9: the order of classes ---
+
+
+def test_one_order_of_classes_for_all_sources(tmp_path: Path):
+    expected = ("2", "10", "a")
+    assert class_order({"a", "10", "2"}) == expected
+    assert read(f"folder:{photos(tmp_path / 'd', 'a', '10', '2')}", workers=0, image_size=8).classes == expected
+    labels = ["a", "10", "2", "2"]
+    assert read(numbers(tmp_path, [*labels])).classes == expected
+    np.savez(tmp_path / "t.npz", x=R.normal(size=(4, 2)), y=np.array(labels))
+    assert read(f"npz:{tmp_path / 't.npz'}").classes == expected
+    assert Task.from_arrays(R.normal(size=(4, 2)), labels).classes == expected
+    np.savez(tmp_path / "t.npz", x=R.normal(size=(4, 2)), y=np.array([0, 1, 1, 0]), classes=np.array(["b", "a"]))
+    assert read(f"npz:{tmp_path / 't.npz'}").classes == ("b", "a"), "declared"
+    run = train(
+        Recipe(data=f"folder:{tmp_path / 'd'}", image_size=8, epochs=1, batch_size=4), None, PLACE, tmp_path / "run"
+    )
+    assert tuple(run.settings()["classes"]) == expected
+
+
+# --- 11: runs and archives ---
+
+
+def test_archives_with_half_a_test_set_and_objects(tmp_path: Path):
+    x, file = R.normal(size=(4, 2)), tmp_path / "t.npz"
+    np.savez(file, x=x, y=np.array([0, 1, 0, 1]), x_test=x, z=x)
+    task = read(f"npz:{file}")
+    assert task.test_inputs is None
+    assert "x_test is not read: there is no y_test" in told(task)
+    assert "arrays that are not read: z" in told(task)
+    np.savez(file, x=np.array(["a b", "c", "d", "e"], dtype=object), y=np.array(["x", "y", None, "x"], dtype=object))
+    task = read(f"npz:{file}")
+    assert task.inputs.values[0] == "a b"  # type: ignore[union-attr]  # texts
+    assert (task.classes, task.labels.tolist()) == (("x", "y"), [0, 1, -1, 0])
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", np.array(["x", "y"] * 2, dtype=object))
+    assert read(f"npy:{tmp_path}").classes == ("x", "y")
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_run_goes_on_from_another_folder(moved: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "there")
+    spec = numbers(Path(), ["a", "b"] * 12)
+    run = train(Recipe(data=spec, epochs=2, batch_size=8), None, PLACE, "run")
+    monkeypatch.chdir(tmp_path / "here")
+    if moved:
+        os.rename(tmp_path / "there" / "t.csv", "t.csv")
+    for epochs in (3, 4):
+        again = resume(tmp_path / "there" / "run", epochs=epochs)
+        assert again.done()["epochs"] == epochs
+        assert again.settings()["recipe"]["data"] == spec, "as it was typed"
+    assert run.path == Path("run")
+    os.rename("t.csv" if moved else tmp_path / "there" / "t.csv", tmp_path / "gone.csv")
+    with pytest.raises(InputError, match="no such file: .*there/t.csv"):
+        resume(tmp_path / "there" / "run", epochs=9)
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_before_training_eight_lines_say_what_was_read(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    from alasca.cli import main
+
+    spec = f"folder:{photos(tmp_path / 'd', 'cat', 'dog')}"
+    if kind == "table":
+        numbers(tmp_path, ["a", "b"] * 6)
+        spec = f"table:{tmp_path / 't.csv'}"
+    with pytest.raises(SystemExit):
+        main(["train", "--data", spec, "--noise", "symmetric:0.2", "--epochs", "1", "--batch-size", "4", "--workers", "0",
+              "--device", "cpu", "--out", str(tmp_path / "run")])  # fmt: skip
+    block = capsys.readouterr().out.partition("\n\n")[0]
+    lines = [line for line in block.splitlines() if not line.startswith(" ")]
+    assert len(lines) <= 8, block
+    assert "classes" in block
+    assert "cat (3), dog (3)" in block or "a (" in block
