@@ -207,7 +207,7 @@ def test_a_folder_of_another_version_is_told(tmp_path: Path):
             (run.path / "kept").rename(run.path / "done.json")
         path = run.path / name
         before = path.read_text()
-        path.write_text(before.replace('"format": 2', '"format": 99'))
+        path.write_text(before.replace('"format": 3', '"format": 99'))
         with pytest.raises(InputError, match=rf"{name}: format 99, expected 2; it is another version's run"):
             read_it()
         path.write_text(before)
