@@ -18,7 +18,7 @@ from PIL import Image
 import alasca
 from alasca import InputError, Place, Recipe, Task, train
 from alasca.data import Texts
-from alasca.data.sources.cells import date_form, kind_of_cells
+from alasca.data.sources.cells import date_form, kind_of_cells, numbers_of
 from alasca.data.sources.columns import is_row_number
 from alasca.data.sources.delimited import find_delimiter
 from alasca.data.sources.labels import class_order, spellings
@@ -120,7 +120,8 @@ def test_a_split_column_in_any_words(tmp_path: Path):
     (["2020-01-01", "2020-01-02", "2020-01-03"], True), ([1, 1, 1], False), (["1", "2", "3"], True),
 ])  # fmt: skip
 def test_what_counts_rows(cells: list, counts: bool):
-    assert is_row_number("x", cells, *kind_of_cells(cells)) is counts
+    kind, form = kind_of_cells(cells)
+    assert is_row_number("x", numbers_of(cells, form), kind) is counts
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "Id", "index", "ROW", "row_number", "level_0"])

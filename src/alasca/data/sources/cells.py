@@ -101,13 +101,13 @@ def date_form(cells: Sequence[Any]) -> str | None:
     ('%d/%m/%Y', 'ISO', None)
     """
     possible = list(FORMS)
-    for cell in cells:
+    for cell in set(cells):
         if isinstance(cell, str) and not any(letter.isdigit() for letter in cell):
             return None
         possible = [form for form in possible if as_days(cell, form) == as_days(cell, form)]
         if not possible:
             return None
-    return possible[0] if possible and cells else None
+    return possible[0] if possible and len(cells) else None
 
 
 def kind_of_cells(cells: Sequence[Any]) -> tuple[str, str]:
@@ -120,20 +120,27 @@ def kind_of_cells(cells: Sequence[Any]) -> tuple[str, str]:
     >>> kind_of_cells(["1", "n/a", 2])[0], kind_of_cells(["x", "y", "x"])[0], kind_of_cells(["3 May 2020", ""])
     ('number', 'category', ('date', '%d %b %Y'))
     """
-    held = [cell for cell in cells if not is_empty(cell)]
-    if not held:
+    numbers = numbers_of(cells)
+    found = np.isfinite(numbers)
+    if found.all() and len(cells):
+        return "number", ""
+    rest = [cell for cell, number in zip(cells, found.tolist(), strict=True) if not number and not is_empty(cell)]
+    count = int(found.sum())
+    if not count and not rest:
         return "empty", ""
-    if any(isinstance(cell, (list, dict, tuple, np.ndarray, bytes)) for cell in held):
-        return ("list" if all(isinstance(cell, (list, tuple, np.ndarray)) for cell in held) else "object"), ""
-    told = [cell for cell in held if not is_nothing(cell)]
-    numbers = sum(as_number(cell) == as_number(cell) for cell in told)
-    if told and not numbers and all(map(is_infinite, told)):
-        return "infinite", ""
+    if any(isinstance(cell, (list, dict, tuple, np.ndarray, bytes)) for cell in rest):
+        return ("list" if all(isinstance(cell, (list, tuple, np.ndarray)) for cell in rest) else "object"), ""
+    odd = [cell for cell in rest if not is_nothing(cell)]
+    if count and count >= 19 * len(odd):
+        return "number", ""
+    held = [cell for cell in cells if not is_empty(cell)]
     different = len(set(map(str, held)))
     few = different <= 64 and 2 * different <= len(held)
-    if told and (20 * numbers >= 19 * len(told) or (2 * numbers >= len(told) and not few)):
+    if count and count >= len(odd) and not few:
         return "number", ""
-    if told and not numbers and (form := date_form(told)) is not None:
+    if odd and not count and all(map(is_infinite, odd)):
+        return "infinite", ""
+    if odd and not count and (form := date_form(odd)) is not None:
         return "date", form
     free = different == len(held) > 2 or different > max(64, len(held) // 2)
     return ("text" if free else "category"), ""
@@ -141,4 +148,10 @@ def kind_of_cells(cells: Sequence[Any]) -> tuple[str, str]:
 
 def numbers_of(cells: Sequence[Any], form: str = "") -> np.ndarray:
     """Cells as numbers, or as days where they have a form of dates ``[N]``; NaN where there is none."""
-    return np.array([as_days(cell, form) if form else as_number(cell) for cell in cells], dtype=np.float64)
+    if form:
+        known: dict[Any, float] = {cell: as_days(cell, form) for cell in set(cells)}
+        return np.array([known[cell] for cell in cells], dtype=np.float64)
+    if all(isinstance(cell, str) and "_" not in cell for cell in cells):  # many at once
+        found: np.ndarray = pd.to_numeric(pd.Series(cells, dtype=object), errors="coerce").to_numpy(np.float64)
+        return np.where(np.abs(found) <= LARGEST, found, np.nan)
+    return np.array([as_number(cell) for cell in cells], dtype=np.float64)

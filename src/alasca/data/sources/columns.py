@@ -60,17 +60,18 @@ def choose_columns(
     for name in names:
         cells = table.column(name, "input")
         kind, form = kind_of_cells(cells)
+        values = numbers_of(cells, form) if kind in ("number", "date") else np.zeros(0)
         why = LEFT_OUT.get(kind)
         if asked and why is not None:
             raise InputError(
                 f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts"
             )
         if not asked:
-            why = why or why_left_out(name, cells, kind, form, labels)
+            why = why or why_left_out(name, cells, kind, values, labels)
         if why is not None:
             left.append(f"{name} ({why})")
         elif kind in ("number", "date"):
-            chosen.append(numeric(table, name, cells, rows, form, notes))
+            chosen.append(numeric(table, name, cells, rows, form, values, notes))
         elif kind == "text" and not asked:
             texts.append(name)
             left.append(f"{name} ({len(set(map(str, cells))):,} different texts)")
@@ -79,31 +80,33 @@ def choose_columns(
     return Choice(tuple(chosen), tuple(left), tuple(texts), tuple(notes))
 
 
-def why_left_out(name: str, cells: Sequence[Any], kind: str, form: str, labels: Sequence[str | None]) -> str | None:
+def why_left_out(
+    name: str, cells: Sequence[Any], kind: str, values: np.ndarray, labels: Sequence[str | None]
+) -> str | None:  # fmt: skip
     """Why a column teaches nothing about the samples, or None."""
-    if is_row_number(name, cells, kind, form):
+    if is_row_number(name, values, kind):
         return "counts the rows"
-    if kind != "text" and len(set(map(str, cells))) == 1:
+    if kind != "text" and all(cell == cells[0] for cell in cells):
         return "always the same"
     if kind == "category" and repeats(name, cells, labels):
         return "says the label"
     return None
 
 
-def is_row_number(name: str, cells: Sequence[Any], kind: str = "number", form: str = "") -> bool:
+def is_row_number(name: str, values: Sequence[float] | np.ndarray, kind: str = "number") -> bool:
     """Whether a column only counts rows: by its name; whole numbers or dates in constant steps; 0 to N - 1 or 1 to N in
     any order; whole numbers that only grow over twenty rows or more.
 
     >>> is_row_number("x", [3, 5, 7]), is_row_number("x", [3, 4, 6]), is_row_number("x", [2, 0, 1])
     (True, False, True)
-    >>> is_row_number("Unnamed: 0", ["a"]), is_row_number("x", [0.1, 0.2, 0.3])
+    >>> is_row_number("Unnamed: 0", []), is_row_number("x", [0.1, 0.2, 0.3])
     (True, False)
     """
     if NUMBERED.fullmatch(str(name).strip()):
         return True
-    if kind not in ("number", "date") or len(cells) < 3:
+    values = np.asarray(values, dtype=np.float64)
+    if kind not in ("number", "date") or len(values) < 3:
         return False
-    values = numbers_of(cells, form)
     if not np.isfinite(values).all() or (kind == "number" and (values != np.round(values)).any()):
         return False
     steps, size = np.diff(values), len(values)
@@ -124,9 +127,10 @@ def repeats(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bo
     return bool(TELLING.search(name)) or levels == classes
 
 
-def numeric(table: Table, name: str, cells: Sequence[Any], rows: np.ndarray, form: str, notes: list[str]) -> Column:
+def numeric(
+    table: Table, name: str, cells: Sequence[Any], rows: np.ndarray, form: str, values: np.ndarray, notes: list[str]
+) -> Column:
     """A column of numbers or dates; where some are missing, with the median of the training rows in their place."""
-    values = numbers_of(cells, form)
     absent = np.isnan(values)
     strange = [row for row in np.nonzero(absent)[0].tolist() if not is_nothing(cells[row])]
     if strange:

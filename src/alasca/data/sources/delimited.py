@@ -119,5 +119,4 @@ def has_commas(cells: Sequence[str], form: re.Pattern[str]) -> bool:
     >>> has_commas(["1,5", "2", ""], DECIMAL_COMMA), has_commas(["1,234.5", "2"], THOUSANDS)
     (True, True)
     """
-    held = [cell for cell in cells if not is_nothing(cell)]
-    return any("," in cell for cell in held) and all(form.fullmatch(cell) for cell in held)
+    return any("," in cell for cell in cells) and all(form.fullmatch(cell) or is_nothing(cell) for cell in cells)
