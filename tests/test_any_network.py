@@ -185,11 +185,11 @@ def test_networks_of_transformers_get_places_or_a_sentence():
     )
     model, example = transformers.AlbertForSequenceClassification(config), {"input_ids": torch.randint(3, 60, (2, 10))}
     with pytest.raises(
-        ValueError, match=r"share their weights .*name a module that runs once, or train it with --no-alasca"
+        ValueError, match=r"share their weights .*name a module that runs once, or train it without ALASCA"
     ):
         SubClassifiers(model, num_classes=3, example=example)
     assert SubClassifiers(model, at="albert.pooler", num_classes=3, example=example).places == ["albert.pooler"]
-    with pytest.raises(ValueError, match="it has no hidden layer; train it with --no-alasca"):
+    with pytest.raises(ValueError, match="no module in it gives a hidden layer; train it without ALASCA"):
         SubClassifiers(nn.Linear(4, 3), num_classes=3, example=X[:2])
 
 
@@ -244,3 +244,159 @@ def test_a_network_of_a_fixed_size_says_which(name: str):
     pytest.importorskip(name.partition(":")[0])
     with pytest.raises(InputError, match=r"reads pictures of 224x224 only, these are 32x32; add --image-size 224"):
         create_network(name, (3, 32, 32), 2)
+
+
+# --- what a dry run must not be deceived by ---
+
+
+class Attention(nn.Module):
+    """Attention by hand, whose softmax returns heads and tokens on four axes."""
+
+    def __init__(self, width: int = 16, heads: int = 4) -> None:
+        super().__init__()
+        self.heads, self.qkv, self.drop, self.out = (
+            heads,
+            nn.Linear(width, 3 * width),
+            nn.Softmax(-1),
+            nn.Linear(width, width),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, d = x.shape
+        q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        result: Tensor = self.out((self.drop(q @ k.transpose(-1, -2)) @ v).transpose(1, 2).reshape(b, t, d))
+        return x + result
+
+
+class Patches(nn.Module):
+    """A vision transformer, its classifier on the mean or on every token."""
+
+    def __init__(self, on_tokens: bool) -> None:
+        super().__init__()
+        self.patch, self.blocks, self.last, self.on_tokens = (
+            nn.Conv2d(3, 16, 8, 8),
+            nn.Sequential(*[Attention() for _ in range(4)]),
+            nn.Linear(16, 3),
+            on_tokens,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.blocks(self.patch(x).flatten(2).transpose(1, 2))
+        result: Tensor = self.last(x).mean(1) if self.on_tokens else self.last(x.mean(1))
+        return result
+
+
+@pytest.mark.parametrize("on_tokens", [False, True])
+def test_heads_of_attention_are_no_channels(on_tokens: bool):
+    net = SubClassifiers(Patches(on_tokens), num_classes=3, example=torch.randn(2, 3, 32, 32))
+    assert net.places == ["blocks.0", "blocks.1", "blocks.2"]
+    assert net.branches[0].head.classifier.in_features == 16, "the last blocks' width, not heads or classes"
+
+
+def test_scores_of_places_are_no_stage():
+    scored = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(8, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.Conv2d(32, 3, 1),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+    )
+    net = SubClassifiers(scored, num_classes=3, example=torch.randn(2, 3, 32, 32))
+    assert net.branches[0].head.classifier.in_features == 32
+
+
+@pytest.mark.parametrize("num_classes", [None, 3])
+def test_features_as_wide_as_the_logits_are_not_taken_for_them(num_classes: int | None):
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.last = (
+                nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3), nn.ReLU()),
+                nn.Linear(3, 3),
+            )
+
+        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+            feature = self.body(x)
+            return feature, self.last(feature)
+
+    net = SubClassifiers(Both(), num_classes=num_classes, example=X[:2])
+    AlascaLoss(12, 3)(net(X), Y, torch.arange(12), 0).backward()
+    assert net.backbone.last.weight.grad is not None
+
+
+@pytest.mark.parametrize("batch", [4, 6])
+def test_inputs_whose_samples_lie_second(batch: int):
+    class Recurrent(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.last = nn.LSTM(5, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            result: Tensor = self.last(self.body(x)[0][-1])
+            return result
+
+    torch.manual_seed(0)
+    x = torch.randn(4, batch, 5)
+    net = SubClassifiers(Recurrent(), num_classes=3, example=x).eval()
+    other = x.clone()
+    other[:, 0] += 1
+    before, after = OutputNet.forward(net, x).aux[0], OutputNet.forward(net, other).aux[0]
+    assert (before != after).any(1).nonzero()[:, 0].tolist() == [0]
+
+
+def test_padding_in_a_transformer_of_torchs_defaults():
+    class Padded(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+            self.embed, self.body, self.last = nn.Embedding(20, 16), nn.TransformerEncoder(layer, 2), nn.Linear(16, 3)
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            result: Tensor = self.last(self.body(self.embed(tokens), src_key_padding_mask=tokens == 0)[:, 0])
+            return result
+
+    tokens = torch.tensor([[1, 2, 3], [4, 0, 0]])
+    net = SubClassifiers(Padded(), num_classes=3, example=tokens)
+    assert net(tokens).aux[0].shape == (2, 3)
+    with torch.no_grad():
+        assert OutputNet.forward(net.eval(), tokens).aux[0].shape == (2, 3)
+    assert torch.backends.mha.get_fastpath_enabled(), "as it was"
+
+
+def test_volumes_are_pooled_and_rows_that_are_no_samples_are_named():
+    layers = [nn.Sequential(nn.Conv3d(a, b, 3, 2, 1), nn.ReLU()) for a, b in ((1, 4), (4, 8), (8, 8))]
+    net = SubClassifiers(
+        nn.Sequential(*layers, nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(8, 3)),
+        num_classes=3,
+        example=torch.randn(2, 1, 16, 16, 16),
+    )
+    assert net.places == ["0", "1"]
+    assert net(torch.randn(5, 1, 12, 16, 16)).aux[0].shape == (5, 3)
+
+    class Prototypes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.names = nn.Linear(4, 8), nn.Embedding(2, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x) @ self.names(torch.arange(2)).T
+
+    net = SubClassifiers(Prototypes(), at="names", num_classes=2, example=X[:2])
+    with pytest.raises(
+        ValueError, match="'names' gives 2 rows for 12 samples, which are not one each; name another place"
+    ):
+        net(X)
+    with pytest.raises(ValueError, match=r"the network gives \[2, 3, 8, 8\]; expected logits of classes, \[B, K\]"):
+        SubClassifiers(nn.Conv2d(3, 3, 1), example=torch.randn(2, 3, 8, 8))
+
+
+def test_the_loss_of_lists_and_of_nothing():
+    net = SubClassifiers(perceptron(), num_classes=3, example=X[:2])
+    criterion = AlascaLoss(12, 3)
+    expected = criterion(net(X), Y, torch.arange(12), 0).item()
+    for labels in (Y.tolist(), Y.numpy()):
+        assert AlascaLoss(12, 3)(net(X), labels, np.arange(12)[::-1][::-1], 0).item() == pytest.approx(expected)
+    assert AlascaLoss(12, 3)(net(X), Y, np.arange(12)[::-1], 0).isfinite()
+    assert criterion.eval()(net.eval()(X[:0]), Y[:0]).item() == 0

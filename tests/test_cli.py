@@ -454,7 +454,8 @@ def test_categories_are_read_one_hot_or_by_position(tmp_path: Path):
     task = read(f"table:{tmp_path / 't.csv'}")
     assert task.inputs.shape == (280, 3)
     assert task.inputs[:3].tolist() == [[0, 0, 1], [1, 1, 0], [2, 0, 1]], "70 towns by position, two kinds one-hot"
-    assert task.notes == ("t.csv: numbers in town (70 categories, by position), kind (2 categories)",)
+    assert task.notes[0] == "t.csv: numbers in town (70 categories, by position), kind (2 categories)"
+    assert task.notes[1].startswith("kind tells every label by itself: where it was made from it, name the inputs")
 
 
 @pytest.mark.parametrize("width", [60, 80, 110])

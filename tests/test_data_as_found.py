@@ -540,7 +540,7 @@ def test_missing_cells_dates_booleans_and_texts_in_one_table(tmp_path: Path):
     assert model.predict(frame.head(5)).shape == (5, 2)
     new = frame.head(3).assign(age=[1.0, np.nan, 3.0], town=["Köln", "", "Ulm"])
     assert np.isfinite(model.predict(new)).all()
-    with pytest.raises(InputError, match="row 1: when is None; expected a number: none was missing in training"):
+    with pytest.raises(InputError, match="row 1: when is None; expected a date: none was missing in training"):
         model.predict(new.assign(when=["01.02.2020", np.nan, "03.02.2020"]))
 
 
@@ -657,3 +657,182 @@ def test_before_training_eight_lines_say_what_was_read(kind: str, tmp_path: Path
     assert len(lines) <= 8, block
     assert "classes" in block
     assert "cat (3), dog (3)" in block or "a (" in block
+
+
+# --- further things that people have ---
+
+
+def test_folders_that_are_parts_by_more_words(tmp_path: Path):
+    photos(
+        tmp_path / "kaggle", *(f"{part}/{name}" for part in ("training_set", "Test Data") for name in ("cat", "dog"))
+    )
+    task = read(f"folder:{tmp_path / 'kaggle'}", workers=0, image_size=8)
+    assert (task.classes, len(task.test_labels)) == (("cat", "dog"), 6)  # type: ignore[arg-type]  # there are some
+    photos(
+        tmp_path / "intel", *(f"{part}/{part}/{name}" for part in ("seg_train", "seg_test") for name in ("sea", "sky"))
+    )
+    assert read(f"folder:{tmp_path / 'intel'}", workers=0, image_size=8).classes == ("sea", "sky")
+    photos(tmp_path / "deep", "animals/cat", "animals/dog", "cars/vw", "cars/bmw")
+    task = read(f"folder:{tmp_path / 'deep'}", workers=0, image_size=8)
+    assert "are of that class: animals (cat, dog), cars (bmw, vw)" in told(task)
+    photos(tmp_path / "wrapped", "data/cat", "data/dog")
+    with pytest.raises(
+        InputError, match="one class folder only; its own folders are the classes of --data folder:.*/data"
+    ):
+        read(f"folder:{tmp_path / 'wrapped'}", workers=0, image_size=8)
+    os.symlink("loop.png", tmp_path / "deep" / "cars" / "loop.png")
+    with pytest.raises(InputError, match="loop.png can't be read as a picture"):
+        read(f"folder:{tmp_path / 'deep'}", workers=0, image_size=8)
+
+
+def test_files_that_are_parts_by_their_names(tmp_path: Path):
+    for name, rows in (("train-00000-of-00001", 8), ("test-00000-of-00001", 4)):
+        pd.DataFrame({"a": R.normal(size=rows), "label": ["x", "y"] * (rows // 2)}).to_csv(
+            tmp_path / f"{name}.csv", index=False
+        )
+    task = read(f"table:{tmp_path}")
+    assert (len(task.labels), len(task.test_labels)) == (8, 4)  # type: ignore[arg-type]  # there are some
+    assert task.ids[0] == "train-00000-of-00001.csv/0"
+    pd.DataFrame({"a": [1.0], "label": ["x"]}).to_csv(tmp_path / "more.csv", index=False)
+    with pytest.raises(InputError, match="more.csv is no part by its name, as others are; write a pattern"):
+        read(f"table:{tmp_path}")
+
+
+def test_columns_of_paths_splits_and_labels_by_any_name(tmp_path: Path):
+    photos(tmp_path, "p/cat", "p/dog")
+    names = [f"p/{name}/{k}.png" for name in ("cat", "dog") for k in range(3)]
+    frame = pd.DataFrame({"filename": names, "width": [3, 1, 4, 1, 5, 9], "label": ["cat"] * 3 + ["dog"] * 3})
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}", workers=0, image_size=8)
+    assert task.inputs.shape == (6, 3, 8, 8)  # type: ignore[union-attr]  # pictures
+    assert "not read: width" in told(task)
+    with pytest.raises(InputError, match="filename holds pictures, which are read alone"):
+        read(f"table:{tmp_path / 't.csv'}", input="filename,width")
+    texts = pd.DataFrame({"text": ["a b", "c d"] * 3, "file": [f"log{k}.txt" for k in range(6)], "label": [0, 1] * 3})
+    texts.to_csv(tmp_path / "t.csv", index=False)
+    assert isinstance(read(f"table:{tmp_path / 't.csv'}").inputs, Texts)
+    rows = pd.DataFrame({"a": R.normal(size=30), "Split": ["train"] * 20 + ["Test"] * 10, "label": [0, 1] * 15})
+    rows.to_csv(tmp_path / "t.csv", index=False)
+    assert len(read(f"table:{tmp_path / 't.csv'}").labels) == 20
+    rows.rename(columns={"Split": "subset"}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="column 'subset' says Test, train: add --split subset"):
+        read(f"table:{tmp_path / 't.csv'}")
+    assert len(read(f"table:{tmp_path / 't.csv'}", split="subset").labels) == 20
+
+
+def test_labels_in_other_columns_are_left_out_or_told(tmp_path: Path):
+    label = np.array(["cat", "dog"])[np.arange(40) % 2]
+    near = label.copy()
+    near[:3] = ["dog", "cat", "dog"]
+    frame = pd.DataFrame({
+        "a": R.normal(size=40), "label_id": np.arange(40) % 2, "species": [name.upper() for name in label], "gold_label": near,
+        "annotator": near, "kind": np.array(["K", "H"])[np.arange(40) % 2], "yes": R.choice(["cat", "dog"], 40), "label": label,
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert [column.name for column in task.columns] == ["a", "kind", "yes"]
+    for name in ("label_id", "species", "gold_label", "annotator"):
+        assert f"{name} (says the label)" in told(task)
+    assert "kind tells every label by itself" in told(task)
+    with pytest.raises(InputError, match="input: label is the column of labels"):
+        read(f"table:{tmp_path / 't.csv'}", input="a,label")
+    other = read(f"table:{tmp_path / 't.csv'}", label="species", input="a")
+    assert "label" in told(other).partition("not read: ")[2], "a usual name that is not used is told"
+
+
+def test_json_by_columns_goes_by_key(tmp_path: Path):
+    (tmp_path / "t.json").write_text('{"text": {"0": "a b", "1": "c d"}, "label": {"1": "y", "0": "x"}}')
+    task = read(f"table:{tmp_path / 't.json'}")
+    assert [task.classes[k] for k in task.labels] == ["x", "y"]
+    frame = pd.DataFrame(ROWS)
+    for orient in ("index", "split", "table", "columns", "records"):
+        frame.to_json(tmp_path / "t.json", orient=orient)
+        task = read(f"table:{tmp_path / 't.json'}")
+        assert task.inputs.values[:2] == ("good film", "bad film"), orient  # type: ignore[union-attr]  # texts
+
+
+def test_an_annotation_is_the_label_whatever_the_data_call_so(tmp_path: Path):
+    tasks = [task_of(k, ("pos", "neg")[k % 2]) for k in range(6)]
+    for k, each in enumerate(tasks):
+        each["data"] |= {"label": "old", "mood": f"unknown {k}"}
+    (tmp_path / "t.json").write_text(json.dumps(tasks))
+    task = read(f"table:{tmp_path / 't.json'}")
+    assert task.classes == ("neg", "pos")
+    assert "tasks of Label Studio, one choice each, of mood (not the data's own label and mood)" in told(task)
+
+
+def test_what_says_that_there_is_no_label(tmp_path: Path):
+    assert read(numbers(tmp_path, [-1.0, 0.0, 1.0] * 4), missing_label="-1").labels.tolist() == [-1, 0, 1] * 4
+    assert "--missing-label: no sample has the label 'unknown'" in told(
+        read(numbers(tmp_path, ["a", "b"] * 4), missing_label="unknown")
+    )
+    photos(tmp_path / "d", "cat", "dog", "unlabeled")
+    assert "add --missing-label=unlabeled" in told(read(f"folder:{tmp_path / 'd'}", workers=0, image_size=8))
+    task = read(f"folder:{tmp_path / 'd'}", workers=0, image_size=8, missing_label="unlabeled")
+    assert (task.classes, task.labels.tolist()) == (("cat", "dog"), [0] * 3 + [1] * 3 + [-1] * 3)
+    rows = "\n".join(
+        f"{R.normal():.3f},{'' if k in (10, 11) else k % 2},{'valid' if k > 7 else 'train'}" for k in range(12)
+    )
+    task = read(table(tmp_path / "v.csv", f"a,label,split\n{rows}\n"))
+    assert len(task.test_labels) == 2  # type: ignore[arg-type]  # there are some
+    assert "2 rows to test on have no label and are left out" in told(task)
+    np.savez(tmp_path / "t.npz", x=np.ones((4, 2)), y=[0.5, 1.5, 0, 1], classes=["a", "b"])
+    with pytest.raises(InputError, match="row 0: y is 0.5, expected 0 to 1"):
+        read(f"npz:{tmp_path / 't.npz'}")
+
+
+def test_sixteen_bits_a_colour_are_refused(tmp_path: Path):
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + struct.pack(">12H", *range(k, k + 12)) for k in range(4))
+    head = struct.pack(">IIBBBBB", 4, 4, 16, 2, 0, 0, 0)
+    photos(tmp_path, "a", "b")
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    (tmp_path / "a" / "deep.png").write_bytes(content)
+    with pytest.raises(InputError, match="deep.png can't be read as a picture .*16 bits each, of which Pillow reads 8"):
+        read(f"folder:{tmp_path}", workers=0, image_size=8)
+
+
+def test_hugging_face_sets_in_any_format_and_their_split_column(tmp_path: Path):
+    datasets = pytest.importorskip("datasets")
+    columns = {
+        "vec": [[0.5, float(k)] for k in range(8)],
+        "label": [k % 2 for k in range(8)],
+        "split": ["train"] * 6 + ["test"] * 2,
+    }
+    datasets.Dataset.from_dict(columns).with_format("torch").save_to_disk(str(tmp_path / "s"))
+    task = read(f"hf:{tmp_path / 's'}")
+    assert (task.classes, task.inputs.shape) == (("0", "1"), (6, 2))  # type: ignore[union-attr]  # numbers
+    assert task.test_labels.tolist() == [0, 1]  # type: ignore[union-attr]  # there are some
+
+
+def test_a_declared_order_in_parquet_and_its_index(tmp_path: Path):
+    pytest.importorskip("pyarrow")
+    kind = pd.CategoricalDtype(["low", "mid", "high"], ordered=True)
+    frame = pd.DataFrame(
+        {"label": pd.Categorical(["high", "low", "mid"] * 4, dtype=kind)},
+        index=pd.Index(R.normal(size=12), name="dose"),
+    )
+    frame.to_parquet(tmp_path / "t.parquet")
+    task = read(f"table:{tmp_path / 't.parquet'}")
+    assert task.classes == ("low", "mid", "high")
+    assert task.inputs.shape == (12, 1)  # type: ignore[union-attr]  # numbers
+
+
+def test_a_model_reads_columns_in_any_form(tmp_path: Path):
+    frame = pd.DataFrame({"a": R.normal(size=20), "town": ["x", "y"] * 10})
+    model = alasca.load(
+        train(Recipe(epochs=1, batch_size=8), Task.from_arrays(frame, [0, 1] * 10), PLACE, tmp_path / "r").path
+    )
+    expected = model.predict(frame)
+    for form in (frame.to_dict("list"), frame.to_dict("records")):
+        np.testing.assert_array_equal(model.predict(form), expected)
+
+
+def test_words_keep_their_signs():
+    assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"]
+    assert words("مُحَمَّد") == ["مُحَمَّد"]

@@ -416,7 +416,7 @@ def test_a_small_network_of_one_resolution_finds_a_place():
     assert SubClassifiers(net(2), num_classes=4, example=example).places == ["1"]
     assert SubClassifiers(net(3), num_classes=4, example=example).places == ["3"]
     assert SubClassifiers(net(1), num_classes=4, example=example).places == ["3"]
-    with pytest.raises(ValueError, match="found no place for sub-classifiers; it has no hidden layer"):
+    with pytest.raises(ValueError, match="found no place for sub-classifiers; no module in it gives a hidden layer"):
         SubClassifiers(nn.Linear(5, 4), num_classes=4, example=torch.randn(2, 5))
     wrapped = nn.Sequential(nn.Flatten(), nn.Linear(192, 4))
     with pytest.raises(ValueError, match="no module") as error:

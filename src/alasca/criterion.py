@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -78,14 +79,17 @@ class AlascaLoss(nn.Module):
             epoch: counts from 0.
         """
         logits = main_logits(output, self.num_classes)
+        if not isinstance(labels, Tensor):
+            labels = torch.as_tensor(labels, device=logits.device)
+        if not len(logits):
+            aux = output.aux if isinstance(output, Output) else ()
+            return logits.sum() + sum(each.sum() for each in aux)  # nothing to learn from: 0
         if not isinstance(output, Output) or not self.training or not torch.is_grad_enabled():
             return self._base(logits, labels, index, epoch)
         if index is None or epoch is None:
             raise ValueError("index, epoch: missing; in training, call criterion(output, labels, index, epoch)")
         if not output.aux:
             raise ValueError("output: no sub-classifiers' logits; wrap the network in SubClassifiers, in train() mode")
-        if not len(logits):
-            return logits.sum() + sum(aux.sum() for aux in output.aux)  # nothing to learn from: 0
         index = as_index(index)
         if not self._checked or not index.is_cuda:
             self._check(logits, labels, index)
@@ -124,7 +128,7 @@ def as_index(index: object) -> Tensor:
         ValueError: they are no whole numbers.
     """
     try:
-        found = index if isinstance(index, Tensor) else torch.as_tensor(index)
+        found = index if isinstance(index, Tensor) else torch.from_numpy(np.array(list(index)))  # type: ignore[call-overload]  # what is none is told
     except (TypeError, ValueError, RuntimeError) as error:
         raise ValueError(f"index: {str(index)[:60]}, expected positions in the training set, whole numbers") from error
     if found.is_floating_point() or found.dtype == torch.bool:

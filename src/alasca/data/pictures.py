@@ -117,7 +117,7 @@ class Decoder:
             try:
                 found[k], span = self.with_span(position)
             except UNREADABLE as error:
-                wrong[position] = reason(error)
+                wrong[position] = reason(error).partition(" <_io")[0]
             else:
                 spans += [span] if span is not None else []
         return found, wrong, spans
@@ -130,9 +130,13 @@ class Decoder:
         """One picture, and its darkest and brightest pixel where it has more than 8 bits."""
         with self.pictures.open(position) as file, Image.open(file, formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))
-            span = span_of(picture)
-            shown = picture if span is None else eight_bits(picture, self.span or span)
-            colours = ImageOps.exif_transpose(on_white(shown))
+            if any(";16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA"):
+                raise ValueError(
+                    "it has colours of 16 bits each, of which Pillow reads 8; save it with 8, or as grey of 16"
+                )
+            turned = ImageOps.exif_transpose(picture)
+            span = span_of(turned)
+            colours = on_white(turned if span is None else eight_bits(turned, self.span or span))
         square = (self.size, self.size)
         fitted = ImageOps.fit(colours, square) if self.keep_ratio else colours.resize(square)
         return torch.from_numpy(np.array(fitted)).permute(2, 0, 1), span

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,12 @@ def read_raw(transform: Transform, inputs: Any, tokens: Callable[[str], list[int
         if tokens is None or not all(isinstance(text, str) for text in texts):
             raise InputError("predict: expected a list of texts")
         return encoded(Texts(tuple(texts)), tokens, transform.length, transform.padding)
+    if transform.columns and not isinstance(inputs, pd.DataFrame):
+        rows = isinstance(inputs, Sequence) and bool(inputs) and isinstance(inputs[0], Mapping)
+        inputs = pd.DataFrame(inputs) if isinstance(inputs, Mapping) or rows else inputs
     if isinstance(inputs, pd.DataFrame):
         if not transform.columns:
-            raise InputError(f"predict: a data frame, but the run was trained on {transform.kind} in arrays")
+            raise InputError(f"predict: a data frame, but the run was trained on {transform.kind}, not on columns")
         return torch.from_numpy(table_numbers(framed("predict", inputs), transform.columns))
     if isinstance(inputs, (str, Path)):
         inputs = [inputs]

@@ -17,7 +17,9 @@ UNSPACED = (
     "\u4e00-\u9fff\ua9e0-\ua9ff\uaa60-\uaa7f\uf900-\ufaff\U00020000-\U0003ffff"
 )
 """Letters of languages without spaces between words: Thai, Lao, Tibetan, Burmese, Khmer, Japanese, Chinese."""
-WORD = re.compile(rf"[{UNSPACED}]+|[^\W{UNSPACED}]+|[^\w\s]")
+MARKS = "".join(chr(k) for k in range(0x300, 0xABFF) if unicodedata.category(chr(k)) in ("Mn", "Mc"))
+"""Signs that belong to the letter before, as the vowels of Hindi, Tamil and Arabic."""
+WORD = re.compile(rf"[{UNSPACED}]+|[^\W{UNSPACED}][^\W{UNSPACED}{MARKS}]*(?:[{MARKS}]+[^\W{UNSPACED}]*)*|[^\w\s]")
 RUN = re.compile(rf"[{UNSPACED}]")
 Tokenizer = Callable[[str], list[int]]
 

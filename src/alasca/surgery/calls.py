@@ -35,8 +35,8 @@ def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return type(value)(changed(part, change) for part in value) if isinstance(value, (tuple, list)) else value
 
 
-def main_logits(value: object, num_classes: int | None = None) -> Tensor:
-    """The main classifier's logits in what a network returns: a tensor, a tuple or a model-output object.
+def main_logits(value: object, num_classes: int | None = None, at: int | None = None) -> Tensor:
+    """The main classifier's logits in what a network returns: a tensor, a tuple (maybe known `at` where) or an object.
 
     Raises:
         TypeError: where there is none.
@@ -46,7 +46,8 @@ def main_logits(value: object, num_classes: int | None = None) -> Tensor:
     logits = value.get("logits") if isinstance(value, Mapping) else getattr(value, "logits", None)
     if isinstance(logits, Tensor):
         return logits
-    for item in value if isinstance(value, (tuple, list)) else ():
+    members = list(value) if isinstance(value, (tuple, list)) else []
+    for item in members if at is None else members[at : at + 1]:
         if isinstance(item, Tensor) and item.dim() == 2 and num_classes in (None, item.shape[1]):
             return item
     raise TypeError(f"the network returns {type(value).__name__} without logits of {num_classes or 'any'} classes")

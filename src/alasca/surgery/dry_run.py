@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -27,17 +28,22 @@ def survey(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], nu
         raise TypeError("example: expected a batch of inputs, a tuple of arguments or a dict of keyword arguments")
     value, seen = watched(net, inputs, keywords)
     logits = logits_in(value, seen, num_classes)
+    if logits.dim() != 2:
+        raise ValueError(f"the network gives {list(logits.shape)}; expected logits of classes, [B, K]")
     batch = len(logits)
     visits = [visit for visit in seen if batch in visit.output.shape[:2] and visit.output.dim() >= 2]
     if any(visit.output.dim() == 3 and visit.output.shape[1] == batch for visit in visits) and batch > 1:
-        mark_second(net, inputs, keywords, visits, batch)
+        mark_second(net, inputs, keywords, visits, logits)
     visits = [visit for visit in visits if visit.output.shape[0] == batch or visit.order == BATCH_SECOND]
     before: list[Visit] = []
     for visit in visits:
         if visit.order is None:
             visit.order = order_of(visit, before)
+        visit.is_map = shows_places(visit, before)
         before.append(visit)
-    return Survey(visits, logits, batch, {name: module for name, module in net.named_modules() if name}, net)
+    names = {name: module for name, module in net.named_modules() if name}
+    at = next((k for k, item in enumerate(value) if item is logits), None) if isinstance(value, (tuple, list)) else None
+    return Survey(visits, logits, batch, names, net, at)
 
 
 def watched(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, list[Visit]]:
@@ -55,12 +61,15 @@ def watched(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -
         for name, module in net.named_modules() if name
     ]  # fmt: skip
     rows = first_tensor((inputs, keywords))
+    fast = torch.backends.mha.get_fastpath_enabled()
     try:
+        torch.backends.mha.set_fastpath_enabled(False)  # it hands on nested tensors, which training never sees
         net.eval()
         devices = [rows.device] if rows is not None and rows.is_cuda else []
         with torch.no_grad(), torch.random.fork_rng(devices=devices):
             return net(*inputs, **keywords), visits
     finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
         for handle in handles:
             handle.remove()
         for module, mode in modes.items():
@@ -69,9 +78,10 @@ def watched(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -
 
 def logits_in(value: object, visits: list[Visit], num_classes: int | None) -> Tensor:
     """The logits in what a network returned; of several tensors that could be such, what the last linear layer gave."""
-    if num_classes is None and isinstance(value, (tuple, list)):
+    if isinstance(value, (tuple, list)):
         for visit in reversed(visits):
-            if isinstance(visit.module, nn.Linear) and any(item is visit.output for item in value):
+            fits = num_classes in (None, visit.output.shape[-1]) and visit.output.dim() == 2
+            if isinstance(visit.module, nn.Linear) and fits and any(item is visit.output for item in value):
                 return visit.output
     return main_logits(value, num_classes)
 
@@ -105,14 +115,35 @@ def order_of(visit: Visit, before: list[Visit]) -> tuple[int, ...] | None:
     return CHANNELS_FIRST if alike else None
 
 
+def shows_places(visit: Visit, before: list[Visit]) -> bool:
+    """Whether an output of four axes or five is a map: convolutions and their norms make such, and what has no weights
+    hands one on; attention has four axes too, but heads and tokens are none of a picture's."""
+    output = visit.output
+    if output.dim() not in (4, 5):
+        return False
+    if visit.order == CHANNELS_LAST or any(isinstance(part, _ConvNd | _BatchNorm) for part in visit.module.modules()):
+        return True
+    if any(each.output is output and each.is_map for each in before):
+        return True
+    if any(True for _ in visit.module.parameters()) and not isinstance(visit.module, nn.GroupNorm | nn.InstanceNorm2d):
+        return False
+    return any(each.is_map and each.output.shape[1] == output.shape[1] for each in before)
+
+
 def mark_second(
-    net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], visits: list[Visit], batch: int
+    net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], visits: list[Visit], logits: Tensor
 ) -> None:  # fmt: skip
-    """Find the outputs whose second axis is that of samples, by changing the last sample."""
-    others = changed((inputs, keywords), lambda tensor: with_other_sample(tensor, batch))
-    try:
-        again = watched(net, *others)[1]
-    except (IndexError, RuntimeError, ValueError):  # no such sample can be; then nothing is known
+    """Find the outputs whose second axis is that of samples, by changing the last sample: the one whose logits move."""
+    batch = len(logits)
+    for axis in (0, 1):
+        others = changed((inputs, keywords), functools.partial(with_other_sample, batch=batch, first=axis))
+        try:
+            value, again = watched(net, *others)
+        except (IndexError, RuntimeError, ValueError):  # no such sample can be; then nothing is known
+            return
+        if rows_of(logits_in(value, again, logits.shape[1]) != logits, 0) == [batch - 1]:
+            break
+    else:
         return
     again = [visit for visit in again if batch in visit.output.shape[:2] and visit.output.dim() >= 2]
     if [visit.name for visit in again] != [visit.name for visit in visits]:
@@ -130,9 +161,10 @@ def rows_of(unlike: Tensor, axis: int) -> list[int]:
     return rows
 
 
-def with_other_sample(tensor: Tensor, batch: int) -> Tensor:
-    """A batch whose last sample is another one, made of values that the batch has."""
-    axis = next((axis for axis in (0, 1) if tensor.dim() > axis and tensor.shape[axis] == batch), None)
+def with_other_sample(tensor: Tensor, batch: int, first: int) -> Tensor:
+    """A batch whose last sample is another one, made of values that it has; samples may lie along either axis."""
+    axes = (first, 1 - first)
+    axis = next((axis for axis in axes if tensor.dim() > axis and tensor.shape[axis] == batch), None)
     if axis is None:
         return tensor
     found = tensor.clone()
@@ -143,7 +175,7 @@ def with_other_sample(tensor: Tensor, batch: int) -> Tensor:
         return found
     if tensor.dtype == torch.bool or not row.dim():
         return found
-    for other in (row.roll(1, -1), tensor.select(axis, 0), (row - 1).abs()):
+    for other in (tensor.select(axis, 0), row.roll(1, -1), (row - 1).abs()):  # an order may not matter
         if not torch.equal(other, row):
             row.copy_(other.clone())
             break

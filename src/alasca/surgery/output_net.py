@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from alasca.core import Holder, Output, full_precision
-from alasca.surgery.calls import arguments, first_tensor, main_logits, padding_of
+from alasca.surgery.branches import Branch, of_kind, require_gradient, require_rows
+from alasca.surgery.calls import arguments, main_logits, padding_of
 from alasca.surgery.classifiers import Pool, build_heads
 from alasca.surgery.dry_run import survey
 from alasca.surgery.survey import Visit
@@ -21,59 +21,6 @@ from alasca.surgery.tails import make_tail
 from alasca.surgery.taps import EdgeTap, Tap
 
 PRECISIONS = {"float32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@contextlib.contextmanager
-def borrowed_buffers(net: nn.Module) -> Iterator[None]:
-    """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""
-    owned = [(module, name, value) for module in net.modules() for name, value in module._buffers.items()]
-    for module, name, value in owned:
-        module._buffers[name] = None if value is None else value.clone()
-    try:
-        yield
-    finally:
-        for module, name, value in owned:
-            module._buffers[name] = value
-
-
-class Branch(nn.Module):
-    """A sub-classifier and the hook that runs it in line, right after the module it is attached to."""
-
-    def __init__(self, place: str, head: nn.Module, overwritten: bool, order: tuple[int, ...] | None) -> None:
-        super().__init__()
-        self.place = place
-        self.head = head
-        self.overwritten = overwritten
-        self.order = order
-        self.open = False
-        self.padding: Tensor | None = None
-        self.result: tuple[Tensor, Tensor] | None = None
-
-    def see(self, module: nn.Module, inputs: tuple[Any, ...], value: object) -> None:
-        """A forward hook. Closed, it runs only where activation checkpointing repeats a forward in backward."""
-        feature = first_tensor(value)
-        if not self.open:
-            if self.training and feature is not None and torch._C._current_graph_task_id() != -1:
-                with borrowed_buffers(self.head):
-                    self._classify(feature)
-            return
-        if feature is None:
-            raise TypeError(f"module {self.place!r} returned {type(value).__name__}, which holds no tensor")
-        if self.result is not None:
-            raise RuntimeError(f"module {self.place!r} ran twice in one forward; attach the sub-classifier elsewhere")
-        self.result = self._classify(feature)
-
-    def found(self) -> tuple[Tensor, Tensor]:
-        """Logits and feature of the forward that ends."""
-        if self.result is None:
-            raise RuntimeError(f"module {self.place!r} did not run in this forward")
-        return self.result
-
-    def _classify(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        if self.order is not None:
-            feature = feature.permute(self.order)
-        logits, pooled = self.head(feature.clone() if self.overwritten else feature, self.padding)
-        return logits, pooled
 
 
 class OutputNet(Holder):
@@ -98,6 +45,7 @@ class OutputNet(Holder):
         self.num_classes = num_classes
         self._feature = Tap()
         self._feature_at = feature_at
+        self._logits_at: int | None = None
         self.taps: dict[str, EdgeTap] = {}
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
         if example is not None:
@@ -105,6 +53,7 @@ class OutputNet(Holder):
             seen = survey(net, inputs, keywords, num_classes)
             self.num_classes = self.num_classes or seen.logits.shape[-1]
             self._feature_at = feature_at or seen.classifier()
+            self._logits_at = seen.logits_at
         if self._feature_at is not None:
             self._handles.append(net.get_submodule(self._feature_at).register_forward_pre_hook(self._feature.read))
 
@@ -228,8 +177,10 @@ class OutputNet(Holder):
             self._feature.open, self._feature.value = False, None
             for branch in (*branches, *windows):
                 branch.open, branch.result = False, None
+        main = full_precision(main_logits(value, self.num_classes, self._logits_at))
+        require_rows(branches, results, main)
         return Output(
-            full_precision(main_logits(value, self.num_classes)),
+            main,
             None if feature is None else full_precision(feature),
             tuple(logits for logits, _ in results),
             tuple(pooled for _, pooled in results),
@@ -238,6 +189,13 @@ class OutputNet(Holder):
 
     def _call(self, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         """The backbone, its sub-classifiers in line, under mixed precision where `autocast` names a type."""
+        fast = torch.backends.mha.get_fastpath_enabled() and not self.training
+        if fast and not torch.compiler.is_compiling():
+            torch.backends.mha.set_fastpath_enabled(False)  # it hands on nested tensors
+            try:
+                return self._call(inputs, keywords)
+            finally:
+                torch.backends.mha.set_fastpath_enabled(True)
         if self.autocast is None:
             return self.backbone(*inputs, **keywords)
         device = next(self.backbone.parameters()).device.type
@@ -322,21 +280,3 @@ def set_arithmetic(net: nn.Module, precision: str, channels_last: bool) -> None:
         net.autocast = PRECISIONS[precision]
     if channels_last:
         net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's own signature lacks it
-
-
-def require_gradient(branches: Sequence[Branch]) -> None:
-    """Raise `RuntimeError` where sub-classifiers ran but can't learn, as inside reentrant checkpointing."""
-    for branch in branches:
-        if branch.training and torch.is_grad_enabled() and branch.result is not None:
-            learns = any(parameter.requires_grad for parameter in branch.head.parameters())
-            if learns and not branch.result[0].requires_grad:
-                raise RuntimeError(
-                    f"the sub-classifier after {branch.place!r} ran without gradient and would learn nothing: the "
-                    "network runs that module under no_grad or in reentrant activation checkpointing; write "
-                    "checkpoint(..., use_reentrant=False)"
-                )
-
-
-def of_kind(modules: nn.ModuleList) -> list[Branch]:
-    """The branches of a list of modules."""
-    return [branch for branch in modules if isinstance(branch, Branch)]

@@ -18,6 +18,7 @@ class Visit:
         output: what it returned.
         version: of the tensor then.
         order: of its axes that makes it ``[B, C, H, W]`` or ``[B, T, D]``; None: it is so.
+        is_map: its axes behind the second are places of a picture or volume, not tokens as in attention.
     """
 
     name: str
@@ -25,16 +26,21 @@ class Visit:
     output: Tensor
     version: int
     order: tuple[int, ...] | None = None
+    is_map: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """One sample's: ``(C, H, W)``, ``(T, D)`` or ``(D,)``."""
+        """One sample's: ``(C, H, W)``, ``(T, D)`` or ``(D,)``; of volumes ``(D * H * W, C)``."""
         shape = self.output.shape
+        if len(shape) == 5:
+            return (math.prod(shape[2:]), shape[1])
         return tuple(shape[1:] if self.order is None else (shape[axis] for axis in self.order[1:]))
 
     @property
     def size(self) -> tuple[int, ...] | None:
-        """Height and width of a map, length of a sequence whose channels a convolution made; None for others."""
+        """Sides of a map, length of a sequence whose channels a convolution made; None for others."""
+        if self.output.dim() == 5:
+            return tuple(self.output.shape[2:])
         if self.output.dim() == 4:
             return self.shape[1:]
         return self.shape[:1] if self.order == (0, 2, 1) else None
@@ -57,13 +63,17 @@ class Visit:
 
 @dataclass
 class Survey:
-    """What a dry run saw: every module that returned a tensor a sample, in the order they finished."""
+    """What a dry run saw: every module that returned a tensor a sample, in the order they finished.
+
+    `logits_at` is where the logits are in what the network returns, where that is a tuple.
+    """
 
     visits: list[Visit]
     logits: Tensor
     batch: int
     names: dict[str, nn.Module] = field(repr=False)
     net: nn.Module = field(repr=False)
+    logits_at: int | None = None
 
     def find(self, name: str) -> Visit:
         """The visit to a named module.
@@ -83,13 +93,14 @@ class Survey:
                 f"at: module {name!r} runs {len(found)} times in one forward; name a module that runs once"
             )
         shape = list(found[0].output.shape)
-        if len(shape) > 4:
-            raise ValueError(f"at: module {name!r} returns {shape}; expected [B, C, H, W], [B, T, D] or [B, D]")
+        if len(shape) > 5:
+            raise ValueError(f"at: module {name!r} returns {shape}; expected [B, C, (D,) H, W], [B, T, D] or [B, D]")
         return found[0]
 
     def offer(self) -> list[str]:
-        """A few names worth trying; never the layer that gives the logits."""
-        hidden = [visit for visit in self.visits if visit.name and not self._gives_logits(visit)]
+        """A few names worth trying: of modules that run once and do not give the logits."""
+        names = [visit.name for visit in self.visits]
+        hidden = [v for v in self.visits if v.name and names.count(v.name) == 1 and not self._gives_logits(v)]
         return list(dict.fromkeys(v.name for v in hidden if not v.leaf))[:8] or [visit.name for visit in hidden][:8]
 
     def _gives_logits(self, visit: Visit) -> bool:
@@ -106,16 +117,26 @@ class Survey:
         return None
 
     def final_shape(self) -> tuple[int, ...]:
-        """Shape of one sample after the last stage: a map where the network has maps, else a sequence or vector."""
-        maps = [visit.shape for visit in self.visits if visit.output.dim() == 4]
-        wide = [shape for shape in maps if shape[1] * shape[2] > 1]
-        if maps:
-            return (wide or maps)[-1]
-        hidden = [visit.shape for visit in self.visits if visit.output is not self.logits]
+        """Shape of one sample after the last stage: a map where the network ends in maps, else a sequence or vector.
+
+        What has a value a class at the end is scores of classes already, of tokens or places, and no stage.
+        """
+        classes = self.logits.shape[-1]
+        maps = [k for k, visit in enumerate(self.visits) if visit.is_map and visit.output.dim() == 4]
+        while len(maps) > 1 and self.visits[maps[-1]].shape[0] == classes:
+            maps.pop()
+        blocks = [k for k, v in enumerate(self.visits) if v.output.dim() == 3 and not v.leaf]
+        if maps and not (blocks and blocks[-1] > maps[-1]):
+            shapes = [self.visits[k].shape for k in maps]
+            wide = [shape for shape in shapes if shape[1] * shape[2] > 1]
+            return (wide or shapes)[-1]
         name = self.classifier()
         linear = self.names.get(name) if name else None
         if isinstance(linear, nn.Linear):
             return (linear.in_features,)
+        hidden = [v.shape for v in self.visits if v.output is not self.logits and (v.is_map or v.output.dim() < 4)]
+        while len(hidden) > 1 and hidden[-1][-1] == classes:
+            hidden.pop()
         return hidden[-1] if hidden else tuple(self.logits.shape[1:])
 
     def places(self) -> list[str]:
@@ -132,13 +153,17 @@ class Survey:
         if not found and (shared := self._shared()) is not None:
             raise ValueError(
                 f"at: the blocks of this network share their weights ({shared!r} runs more than once in a forward), so "
-                "that sub-classifiers have no place between them; name a module that runs once, or train it with "
-                "--no-alasca"
+                "that sub-classifiers have no place between them; name a module that runs once, or train it without "
+                "ALASCA (--no-alasca)"
             )
         found = found or self._layers() or self._before_last()
         if not found:
             such = ", ".join(self.offer())
-            mend = f"name modules, such as {such}" if such else "it has no hidden layer; train it with --no-alasca"
+            mend = (
+                f"name modules, such as {such}"
+                if such
+                else "no module in it gives a hidden layer; train it without ALASCA (--no-alasca)"
+            )
             raise ValueError(f"at: found no place for sub-classifiers; {mend}")
         return found
 
@@ -150,9 +175,13 @@ class Survey:
         )
 
     def _once(self, dims: int) -> list[Visit]:
-        """Visits with outputs of that many dimensions to modules that ran once, the network itself left out."""
+        """Visits with outputs of that many dimensions to modules that ran once, the network itself left out.
+
+        Of four dimensions or more, those that are maps.
+        """
         names = [visit.name for visit in self.visits]
-        return [v for v in self.visits if v.output.dim() == dims and v.name and names.count(v.name) == 1]
+        found = [v for v in self.visits if v.output.dim() == dims and v.name and names.count(v.name) == 1]
+        return [visit for visit in found if dims < 4 or visit.is_map]
 
     def _named(self) -> list[str]:
         """All but the last of the stages that the network names itself, three at most; quarters of equal blocks."""
@@ -164,7 +193,8 @@ class Survey:
         return found if all(ran.count(name) == 1 for name in found) else []
 
     def _stages(self) -> list[str]:
-        maps = self._row(self._once(4) or [visit for visit in self._once(3) if visit.size is not None])
+        spread = [visit for visit in self._once(3) if visit.size is not None]
+        maps = self._row(self._once(4) or self._once(5) or ([] if self._blocks() else spread))
         ends: dict[tuple[int, ...], Visit] = {}
         for visit in maps:
             known = ends.get(visit.size or ())
@@ -177,15 +207,19 @@ class Survey:
         return [visit.name for visit in (blocks if len(blocks) > 1 else wide)[:-1][-3:]]
 
     def _row(self, maps: list[Visit]) -> list[Visit]:
-        """The maps of a row of modules of three or more resolutions, as ``stages.0`` to ``stages.3``; else all."""
+        """Those of a row of modules of three or more resolutions, as ``stages.0`` to ``stages.3``; else all."""
         rows: dict[str, list[Visit]] = {}
         for visit in maps:
             if not visit.leaf and visit.name.rpartition(".")[2].isdecimal() and visit.depth:
                 rows.setdefault(visit.name.rstrip("0123456789"), []).append(visit)
-        best = max(rows.values(), key=lambda row: len({visit.size for visit in row}), default=[])
-        return best if len({visit.size for visit in best}) > 2 else maps
+        best = max(rows.values(), key=lambda row: len({visit.size or visit.shape for visit in row}), default=[])
+        return best if len({visit.size or visit.shape for visit in best}) > 2 else maps
 
     def _blocks(self) -> list[str]:
+        sequences = [visit for visit in self._once(3) if visit.size is None]
+        row = self._row(sequences)
+        if len(row) < len(sequences):  # stages of sequences, each shorter than the one before
+            return [visit.name for visit in row][:-1][-3:]
         families: dict[tuple[str, tuple[int, ...]], list[str]] = {}
         for visit in self._once(3) + self._once(4):
             family = visit.name.rstrip("0123456789")

@@ -46,7 +46,7 @@ SOURCES = {
     "cifar100n": Form("cifar100n", cifar100n, ARRAYS),
     "clothing1m": Form("clothing1m", clothing1m, FILES),
     "webvision": Form("webvision", webvision, FILES),
-    "folder": Form("folder:DIR", folder, (*FILES, "normalise_labels", "classes_are_splits")),
+    "folder": Form("folder:DIR", folder, (*FILES, *LABELS, "classes_are_splits")),
     "table": Form("table:FILE", table, (*FILES, *COLUMNS, "split")),
     "npz": Form("npz:FILE", npz, (*ARRAYS, *LABELS, "max_length")),
     "npy": Form("npy:DIR", npy, (*ARRAYS, *LABELS)),

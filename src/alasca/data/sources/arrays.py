@@ -175,12 +175,12 @@ def as_labels(
     found = read_labels(name, array, lambda row: f"{path} row {row}", missing, classes)
     if not classes or array.dtype.kind not in "iuf":
         return found
-    places = [None if level is None else int(level) for level in found.levels]
-    wrong = [place for place in places if place is not None and not 0 <= place < len(classes)]
+    places = [None if level is None else float(level) for level in found.levels]
+    wrong = [place for place in places if place is not None and not (0 <= place < len(classes) and place % 1 == 0)]
     if wrong:
         row = int(np.argmax(found.codes == places.index(wrong[0])))
-        raise InputError(f"data: {found.where(row)}: {name} is {wrong[0]}, expected 0 to {len(classes) - 1}")
-    return replace(found, levels=tuple(None if place is None else classes[place] for place in places))
+        raise InputError(f"data: {found.where(row)}: {name} is {wrong[0]:g}, expected 0 to {len(classes) - 1}")
+    return replace(found, levels=tuple(None if place is None else classes[int(place)] for place in places))
 
 
 def npy(argument: str, reading: Reading) -> Task:

@@ -49,8 +49,9 @@ def check_task(task: Task, spec: str) -> None:
     counts = torch.bincount(known, minlength=len(task.classes)) if len(known) else torch.zeros(0)
     present = int((counts > 0).sum())
     if len(known) < 2 or present < 2:
+        hint = next((f"; {note}" for note in task.notes if note.startswith("one class folder only")), "")
         labelled = "labelled samples" if len(known) < len(task.labels) else "samples"
-        raise InputError(f"data: {spec} has {len(known)} {labelled} of {present} class(es); expected two or more")
+        raise InputError(f"data: {spec} has {len(known)} {labelled} of {present} class(es); expected two or more{hint}")
     if present > 20 and 2 * int((counts == 1).sum()) > present:
         raise InputError(
             f"data: {spec}: more than half of the {present:,} classes have one sample each, such as "

@@ -11,6 +11,7 @@ import numpy as np
 
 from alasca.data.sources.base import shortened
 from alasca.data.sources.cells import is_empty, is_nothing, kind_of_cells, numbers_of
+from alasca.data.sources.labels import spelling_key
 from alasca.data.sources.table_files import Table, whole
 from alasca.data.text import words
 from alasca.data.transform import Column
@@ -68,6 +69,8 @@ def choose_columns(
             )
         if not asked:
             why = why or why_left_out(name, cells, kind, values, labels)
+        if why is None and not asked and kind in ("category", "number") and tells_all(cells, labels):
+            notes.append(f"{name} tells every label by itself: where it was made from it, name the inputs with --input")
         if why is not None:
             left.append(f"{name} ({why})")
         elif kind in ("number", "date"):
@@ -88,7 +91,7 @@ def why_left_out(
         return "counts the rows"
     if kind != "text" and all(cell == cells[0] for cell in cells):
         return "always the same"
-    if kind == "category" and repeats(name, cells, labels):
+    if kind in ("category", "number") and holds_labels(name, cells, labels):
         return "says the label"
     return None
 
@@ -118,13 +121,30 @@ def is_row_number(name: str, values: Sequence[float] | np.ndarray, kind: str = "
     return kind == "number" and size >= IN_STEP and bool((steps > 0).all() or (steps < 0).all())
 
 
-def repeats(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
-    """Whether a column of texts is the labels again, by a name like theirs or by the same texts."""
+def holds_labels(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
+    """Whether a column is the labels again, or labels of the same samples by somebody else.
+
+    It is where it tells the label by itself and is called like labels or has the same texts; and where its texts are
+    names of the classes, and it is called like labels or agrees with them in nine of ten rows.
+    """
+    pairs = [
+        (spelling_key(str(cell)), spelling_key(label)) for cell, label in zip(cells, labels, strict=False) if label
+    ]
+    levels, classes = {cell for cell, _ in pairs}, {label for _, label in pairs}
+    if len(levels) < 2 or len(levels) > len(pairs) // 2:
+        return False
+    called = bool(TELLING.search(name))
+    if len(set(pairs)) == len(levels) == len(classes) and (called or levels == classes):
+        return True
+    agree = sum(cell == label for cell, label in pairs)
+    return levels <= classes and (called or 10 * agree >= 9 * len(pairs))
+
+
+def tells_all(cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
+    """Whether each of a few levels of a column stands for one class and for no other, over twenty rows or more."""
     pairs = {(str(cell), label) for cell, label in zip(cells, labels, strict=False) if label is not None}
     levels, classes = {cell for cell, _ in pairs}, {label for _, label in pairs}
-    if not pairs or not len(pairs) == len(levels) == len(classes):
-        return False
-    return bool(TELLING.search(name)) or levels == classes
+    return len(cells) >= IN_STEP and 1 < len(pairs) == len(levels) == len(classes) <= LEVELS
 
 
 def numeric(
@@ -180,8 +200,8 @@ def table_numbers(table: Table, columns: Sequence[Column]) -> np.ndarray:
             if absent.any() and column.fill is None:
                 row = int(np.argmax(absent))
                 raise InputError(
-                    f"data: {table.where(row)}: {column.name} is {cells[row]!r}; expected a number: none was missing "
-                    "in training"
+                    f"data: {table.where(row)}: {column.name} is {cells[row]!r}; expected a {column.kind}: none was "
+                    "missing in training"
                 )
             found[:, at] = np.where(absent, column.fill or 0.0, values)
             if column.fill is not None:

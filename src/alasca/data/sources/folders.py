@@ -69,7 +69,11 @@ def folder(argument: str, reading: Reading) -> Task:
         raise InputError(f"data: {parts.get(TEST) or parts[HELD]} holds no pictures; add some, or remove the folder")
     tests = found.pop(TEST, None)
     held = found.pop(HELD, None)
-    read = {name: labels_of(each) for name, each in (("given", train), ("held", held), ("test", tests)) if each}
+    read = {
+        name: labels_of(each, reading.recipe.missing_label)
+        for name, each in (("given", train), ("held", held), ("test", tests))
+        if each
+    }
     assigned = assign(read, reading.recipe)
     paths, labels = list(train.paths), assigned.labels["given"]
     ids = [path.relative_to(parts[TRAIN]).as_posix() for path in paths]
@@ -81,15 +85,24 @@ def folder(argument: str, reading: Reading) -> Task:
         PictureFiles(tuple(paths)), labels, list(map(printable, ids)), assigned.classes, reading, 32, test,
         held=None if held is None else torch.arange(len(train.paths), len(paths)),
     )  # fmt: skip
+    nested = {name: subfolders(parts[TRAIN] / name) for name in dict.fromkeys(train.classes)}
+    if deep := [
+        f"{printable(name)} ({shortened(list(map(printable, inside)), 3)})" for name, inside in nested.items() if inside
+    ]:
+        notes.append(f"pictures in folders inside of class folders are of that class: {shortened(deep, 3)}")
+    if len(nested) == 1 and nested[train.classes[0]]:
+        notes.append(
+            f"one class folder only; its own folders are the classes of --data folder:{parts[TRAIN] / train.classes[0]}"
+        )
     if empty:
         notes.append(f"folders without pictures are no classes: {shortened(list(map(printable, empty)))}")
     return replace(task, notes=(whole.note, *notes, *assigned.notes, *task.notes))
 
 
-def labels_of(found: Found) -> Labels:
+def labels_of(found: Found, missing: str | None) -> Labels:
     """Class names of pictures as labels."""
     names = [printable(name) for name in found.classes]
-    return read_labels("folder", names, lambda row: str(found.paths[row]), missing="\0")
+    return read_labels("folder", names, lambda row: str(found.paths[row]), missing or "\0")
 
 
 def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], list[str]]:
@@ -120,7 +133,7 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
             f"data: all folders of {root} are named as parts of a data set ({shortened(names)}), none of them to "
             f"train on; name that one train, or {ANYWAY}"
         )
-    parts, notes = {TRAIN: train}, []
+    parts, notes = {TRAIN: within(train, TRAIN) if TRAIN in known else train}, []
     for part in (HELD, TEST):
         usable = [name for name in known.get(part, ()) if subfolders(root / name)]
         for name in known.get(part, ()):
@@ -128,11 +141,17 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
                 why = f"{usable[0]}/ is read" if usable else "it has no class folders"
                 notes.append(f"{name}/ is not read: {why}")
         if usable:
-            parts[part] = root / usable[0]
+            parts[part] = within(root / usable[0], part)
     if HELD in parts and TEST not in parts:  # the only one there is to judge on
         parts[TEST] = parts.pop(HELD)
         notes.append(f"{parts[TEST].name}/ is tested on")
     return parts, notes
+
+
+def within(root: Path, part: int) -> Path:
+    """The folder that holds the classes of a part: some are packed in another of the same name."""
+    inside = subfolders(root)
+    return within(root / inside[0], part) if len(inside) == 1 and part_of(inside[0]) == part else root
 
 
 def set_aside(name: str, parts: dict[int, Path], root: Path) -> bool:
@@ -166,7 +185,7 @@ def pictures_in(root: Path, classes_are_splits: bool) -> Found:
     beside = sum(path.suffix.lower() in SUFFIXES for path in files_in(root))
     if beside:
         found.left_out["pictures beside the class folders"] += beside
-    skipped = [entry.name for entry in os.scandir(root) if entry.is_dir() and set_apart(entry.name)]
+    skipped = [entry.name for entry in os.scandir(root) if is_folder(entry) and set_apart(entry.name)]
     for name in skipped:
         found.left_out[set_apart(name) or ""] += sum(1 for _ in every_file(root / name))
     return found
@@ -179,14 +198,22 @@ def set_apart(name: str) -> str | None:
     return "hidden" if name.startswith(".") else None
 
 
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a folder or leads to one; a link to itself leads nowhere."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
 def subfolders(root: Path) -> list[str]:
     """Names of the folders in a folder, those of links included; hidden ones and other programs' left out."""
-    return sorted(entry.name for entry in os.scandir(root) if entry.is_dir() and set_apart(entry.name) is None)
+    return sorted(entry.name for entry in os.scandir(root) if is_folder(entry) and set_apart(entry.name) is None)
 
 
 def files_in(root: Path) -> list[Path]:
     """Files right in a folder, hidden ones and other programs' left out."""
-    return [Path(entry.path) for entry in os.scandir(root) if not entry.is_dir() and set_apart(entry.name) is None]
+    return [Path(entry.path) for entry in os.scandir(root) if not is_folder(entry) and set_apart(entry.name) is None]
 
 
 def walk(root: Path, left_out: Counter[str], above: Sequence[str] = ()) -> Iterator[Path]:
@@ -200,7 +227,7 @@ def walk(root: Path, left_out: Counter[str], above: Sequence[str] = ()) -> Itera
         raise InputError(f"data: {root} is a link back to {here}, which holds it; remove the link")
     for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
         path, why = Path(entry.path), set_apart(entry.name)
-        if entry.is_dir():
+        if is_folder(entry):
             if why is None:
                 yield from walk(path, left_out, (*above, here))
             else:

@@ -101,7 +101,7 @@ def table_of(argument: str, splits: dict[str, Any], parts: dict[str, int], label
     """Splits as one table, rows to train on first; class labels by name, -1 as none."""
     import datasets
 
-    read = [splits[name] for name in parts]
+    read = [splits[name].with_format(None) for name in parts]  # plain values, whatever it was saved as
     titles = tuple(f"hf:{argument}" if part == TRAIN else f"hf:{argument} {name}" for name, part in parts.items())
     starts = tuple(np.cumsum([0, *map(len, read)])[:-1].tolist())
     features = read[0].features

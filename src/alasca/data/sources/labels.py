@@ -140,7 +140,7 @@ def factorised(name: str, cells: Sequence[Any] | np.ndarray, where: Where) -> tu
 def label_text(value: Any, missing: str | None = None) -> str | None:
     """A cell as a label; None where it holds none.
 
-    >>> label_text(3.0), label_text("3.0"), label_text(" NaN "), label_text("-1", "-1"), label_text("None", "-1")
+    >>> label_text(3.0), label_text("3.0"), label_text(" NaN "), label_text("-1.0", "-1"), label_text("None", "-1")
     ('3', '3.0', None, None, 'None')
     """
     if isinstance(value, bytes):
@@ -149,7 +149,11 @@ def label_text(value: Any, missing: str | None = None) -> str | None:
         return None
     text = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
     bare = text.strip()
-    return None if not bare or (bare in MISSING if missing is None else bare == missing.strip()) else text
+    if not bare or (
+        bare in MISSING if missing is None else FLOAT.sub(r"\1", bare) == FLOAT.sub(r"\1", missing.strip())
+    ):
+        return None
+    return text
 
 
 def assign(
@@ -173,7 +177,7 @@ def assign(
         names: dict[str, str] = {}
         for group in alike:
             best = max(group, key=lambda level: (level in declared, counts[level], -len(level), level))
-            names |= dict.fromkeys(group, best.strip())
+            names |= dict.fromkeys(group, best if best in declared else best.strip())
         notes += [f"joined spellings: {quoted(group)} as {names[group[0]]!r}" for group in alike]
         parts = {part: each.named(names) for part, each in parts.items()}
         counts = parts["given"].counts()
@@ -186,7 +190,10 @@ def assign(
         notes.append(f"classes that no sample has are left out: {shortened(empty)}")
     position = {name: k for k, name in enumerate(classes)}
     found = {part: positions_of(each, position, alike) for part, each in parts.items()}
-    if absent := parts["given"].missing:
+    absent = parts["given"].missing
+    if recipe.missing_label is not None and not absent:
+        notes.append(f"--missing-label: no sample has the label {recipe.missing_label!r}")
+    if absent:
         notes.append(f"{absent:,} of {len(parts['given']):,} samples have no label: they are scored, never trained on")
     for name in sorted(set(counts) & set(DOUBTFUL)):
         notes.append(

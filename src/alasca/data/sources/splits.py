@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 TRAIN, HELD, TEST = range(3)
@@ -12,13 +13,19 @@ NAMES = {
 }  # fmt: skip
 
 
+BESIDE = {"set", "data", "dataset", "images", "image", "imgs", "img", "pictures", "photos", "split", "seg", "x", "of"}
+"""Words that stand beside these."""
+
+
 def part_of(name: str) -> int | None:
     """What a name says a part is for, `TRAIN`, `HELD` or `TEST`; None where it names no part.
 
-    >>> part_of("Train"), part_of(" VAL "), part_of("cat")
-    (0, 1, None)
+    >>> part_of("Train"), part_of(" VAL "), part_of("test_set"), part_of("train2017"), part_of("train station")
+    (0, 1, 2, 0, None)
     """
-    return NAMES.get(name.strip().casefold())
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    found = [NAMES[word] for word in words if word in NAMES]
+    return found[0] if len(found) == 1 and all(word in NAMES or word in BESIDE for word in words) else None
 
 
 def by_part(names: Iterable[str]) -> dict[int, list[str]]:

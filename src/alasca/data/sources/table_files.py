@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import glob
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from alasca.data.sources.base import flaw, shortened
 from alasca.data.sources.cells import is_empty
 from alasca.data.sources.delimited import read_delimited
 from alasca.data.sources.json_rows import read_json_rows
+from alasca.data.sources.splits import part_of
 from alasca.errors import InputError, missing
 from alasca.files import open_regular, read_bytes, read_gzip, reason, require_memory
 from alasca.values import nearest
@@ -50,10 +52,25 @@ class Table:
 
     def where(self, row: int) -> str:
         """A row for people: its line as an editor counts, or its number from 0 where there are no lines."""
+        path, number = self.place(row)
+        return f"{path} line {self.lines[row]}" if self.lines else f"{path} row {number}"
+
+    def place(self, row: int) -> tuple[Path, int]:
+        """The file that holds a row, and its number there."""
         first, path = 0, self.path
         if self.files:
             first, path = self.files[bisect.bisect_right([start for start, _ in self.files], row) - 1]
-        return f"{path} line {self.lines[row]}" if self.lines else f"{path} row {row - first}"
+        return path, row - first
+
+    def ids(self) -> list[str]:
+        """A name for each row: its file, seen from the folder of all, and its number there."""
+        parents = {str(file.parent) for _, file in self.files}
+        shared = Path(os.path.commonpath(parents)) if parents else None
+        found = []
+        for row in range(len(self.frame)):
+            path, number = self.place(row)
+            found.append(f"{path.name if shared is None else path.relative_to(shared).as_posix()}/{number}")
+        return found
 
     @property
     def names(self) -> list[str]:
@@ -114,16 +131,29 @@ def read_tables(argument: str) -> Table:
         )
     tables = [read_table(file) for file in found]
     columns = list(tables[0].frame.columns)
-    for file, table in zip(found, tables, strict=True):
+    for each, table in zip(found, tables, strict=True):
         if set(table.frame.columns) != set(columns):
             odd = sorted(map(str, set(columns) ^ set(table.frame.columns)))
-            raise InputError(f"data: {file} has other columns than {found[0]} ({shortened(odd)})")
+            raise InputError(f"data: {each} has other columns than {found[0]} ({shortened(odd)})")
     starts = np.cumsum([0, *(len(table.frame) for table in tables)]).tolist()
+    of_files: list[int | None] = [
+        next((part for name in (file.stem, file.parent.name) if (part := part_of(name)) is not None), None)
+        for file in found
+    ]
+    if len(set(of_files)) > 1 and None in of_files:
+        nameless = found[of_files.index(None)]
+        raise InputError(
+            f"data: {nameless} is no part by its name, as others are; write a pattern, e.g. 'table:{path}/train*'"
+        )
+    parts = None
+    if len(set(of_files)) > 1:
+        parts = np.concatenate([np.full(len(table.frame), part) for table, part in zip(tables, of_files, strict=True)])
     return Table(
         path, pd.concat([table.frame[columns] for table in tables], ignore_index=True),
         tuple(line for table in tables for line in table.lines), tuple(zip(starts, found, strict=False)),
         (f"{len(found)} files: {shortened([file.name for file in found], 3)}",
          *dict.fromkeys(note for table in tables for note in table.notes)),
+        parts=parts, declared=tables[0].declared,
     )  # fmt: skip
 
 
@@ -183,9 +213,15 @@ def read_parquet(path: Path) -> Table:
         raise InputError(f"data: Parquet files need pyarrow; {missing('pyarrow', 'parquet', error)}") from None
     except Exception as error:  # pyarrow's errors have no common class that can be named without it
         raise InputError(f"data: {path} can't be read as Parquet ({reason(error)})") from error
+    if frame.index.name is not None:
+        frame = frame.reset_index()
     for name in map(str, frame.columns):
         check_column(path, name)
-    return Table(path, emptied(frame))
+    declared = {
+        str(name): tuple(map(str, kind.categories)) for name, kind in frame.dtypes.items()
+        if isinstance(kind, pd.CategoricalDtype) and kind.ordered
+    }  # fmt: skip
+    return Table(path, emptied(frame), declared=declared)
 
 
 def emptied(frame: pd.DataFrame) -> pd.DataFrame:

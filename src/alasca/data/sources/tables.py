@@ -63,7 +63,7 @@ def task_of(found: Table, reading: Reading) -> Task:
         raise InputError(f"data: {found.path} has no rows")
     declared = found.declared.get(recipe.label, ())
     given = read_labels(recipe.label, found.column(recipe.label), found.where, recipe.missing_label, declared)
-    true_name = recipe.true or ("true_label" if "true_label" in found.names else None)
+    true_name = recipe.true or called(found, "true_label")
     true = None
     if true_name is not None:
         true = read_labels(true_name, found.column(true_name, "true"), found.where, recipe.missing_label, declared)
@@ -73,12 +73,18 @@ def task_of(found: Table, reading: Reading) -> Task:
     assigned = assign(columns, recipe, declared, drop=True)
     labels, truth = assigned.labels["all"], assigned.labels.get("true")
     id_name = recipe.id or ("id" if "id" in found.names else None)
-    ids = [f"{found.path.name}/{row}" for row in range(len(part))] if id_name is None else found.texts(id_name, True)
+    ids = found.ids() if id_name is None else found.texts(id_name, True)
     refuse_duplicates(ids, found.where)
-    own = {*RESERVED, recipe.label, true_name, id_name, recipe.split}
+    used = {
+        recipe.label,
+        true_name,
+        id_name,
+        recipe.split or (None if found.parts is not None else called(found, "split")),
+    }
+    own = {name for name in found.names if name.lower() in RESERVED} | used
     read = inputs_of(found, recipe.input, {name for name in own if name}, part == TRAIN, given)
     explained = {text.rpartition(" (")[0] for text in read.choice.left_out}
-    others = [name for name in found.names if name not in {*read.names, *own, *explained}]
+    others = [name for name in found.names if name not in {*read.names, *used, *explained}]
     unread = [*read.choice.left_out, *others]
     what = told(read.choice.columns) if read.kind == "columns" else " and ".join(read.names)
     kind = {"columns": "numbers"}.get(read.kind, read.kind)
@@ -91,6 +97,11 @@ def task_of(found: Table, reading: Reading) -> Task:
     )  # fmt: skip
     task = made_of(found, read, reading, made, kept, tested)
     return replace(task, notes=(*notes, *task.notes))
+
+
+def called(found: Table, usual: str) -> str | None:
+    """The column of a usual name, in any case; None where there is none."""
+    return next((name for name in found.names if name.strip().lower() == usual), None)
 
 
 class Made(NamedTuple):
@@ -134,10 +145,12 @@ def parts_of(
     Raises:
         InputError: a cell that names no part, with its row; no row to train on.
     """
-    name = name or ("split" if "split" in found.names else None)
-    if found.parts is not None:
+    name = name or called(found, "split")
+    parted = found.parts is not None and bool((found.parts != found.parts[0]).any())
+    if parted and found.parts is not None:
         part, name = found.parts.copy(), "the set"
     elif name is None:
+        refuse_unnamed_split(found)
         return np.full(len(given), TRAIN), ()
     else:
         cells = found.texts(name)
@@ -151,15 +164,27 @@ def parts_of(
     if true is not None:
         bare &= np.array([level is None for level in true.levels])[true.codes]
     notes = []
-    unlabelled = (part == TEST) & bare
-    if unlabelled.any():
+    before = bool((part == TEST).any())
+    if not ((part == TEST) & ~bare).any() and (part == HELD).any():
+        part[part == TEST] = -1
+        part[part == HELD] = TEST
+        notes.append(f"validation is tested on ({name} has {'no labels' if before else 'no rows'} for test)")
+    if (unlabelled := (part == TEST) & bare).any():
         notes.append(f"{int(unlabelled.sum()):,} rows to test on have no label and are left out")
         part[unlabelled] = -1
-    if not (part == TEST).any() and (part == HELD).any():
-        part[part == HELD] = TEST
-        notes.append(f"validation is tested on ({name} has {'no labels' if unlabelled.any() else 'no rows'} for test)")
-        part[(part == TEST) & bare] = -1
     return part, tuple(notes)
+
+
+def refuse_unnamed_split(found: Table) -> None:
+    """Raise `InputError` for a column that says what each row is for, where nothing says that it does."""
+    for name in map(str, found.frame.columns):
+        cells = found.column(name)
+        levels = {cell if isinstance(cell, str) else "" for cell in cells[:1000]}
+        if len(levels) > 1 and all(part_of(level) is not None for level in levels):
+            raise InputError(
+                f"data: {found.path}: column {name!r} says {shortened(sorted(levels))}; add --split {name} where it is for "
+                "that, or rename it"
+            )
 
 
 def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, given: Labels) -> Read:
@@ -169,12 +194,18 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
         InputError: no such column, or nothing that could be learned from.
     """
     if asked is not None:
-        return asked_inputs(found, [name.strip() for name in asked.split(",")], rows)
-    for name in (*found.pictures, *(name for name in PICTURES if name in found.frame)):
+        return asked_inputs(found, [name.strip() for name in asked.split(",")], rows, given.name)
+    names = [name for name in found.names if name not in own]
+    for name in (*found.pictures, *(name for name in PICTURES if name in found.frame and holds_paths(found, name, 0))):
         return Read("pictures", (name,))
     if TEXT in found.frame:
         return Read("text", (TEXT,))
-    names = [name for name in found.names if name not in own]
+    if paths := [name for name in names if holds_paths(found, name)]:
+        if len(paths) > 1:
+            raise InputError(
+                f"data: {found.path}: which column holds the pictures? --input {' or --input '.join(paths)}"
+            )
+        return Read("pictures", (paths[0],))
     labels = [given.levels[code] for code in given.codes]
     choice = choose_columns(found, names, rows, False, labels)
     if choice.columns:
@@ -195,11 +226,23 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
     )
 
 
-def asked_inputs(found: Table, names: list[str], rows: np.ndarray) -> Read:
+def holds_paths(found: Table, name: str, share: float = 0.9) -> bool:
+    """Whether most cells of a column are paths of pictures by their ending (`share` 0: or have none at all)."""
+    held = [cell for cell in found.column(name) if not is_empty(cell)]
+    if not held or not all(isinstance(cell, str) for cell in held):
+        return False
+    if sum(cell.lower().endswith(SUFFIXES) for cell in held) >= (share or 0.5) * len(held):
+        return True
+    return not share and not any(Path(cell).suffix for cell in held)
+
+
+def asked_inputs(found: Table, names: list[str], rows: np.ndarray, label: str) -> Read:
     """What the columns hold that a person asked for: one of pictures, texts or lists, or several together."""
+    if label in names:
+        raise InputError(f"input: {label} is the column of labels; leave it out, or name another with --label")
     for name in names:
         found.require(name, "input")
-    pictures = [name for name in names if name in found.pictures]
+    pictures = [name for name in names if name in found.pictures or holds_paths(found, name)]
     if pictures and len(names) > 1:
         raise InputError(
             f"data: {found.path}: {pictures[0]} holds pictures, which are read alone; write --input {pictures[0]}"
@@ -209,7 +252,7 @@ def asked_inputs(found: Table, names: list[str], rows: np.ndarray) -> Read:
     kinds = {name: kind_of_cells(found.column(name))[0] for name in names}
     first = next((cell for cell in found.column(names[0]) if not is_empty(cell)), "")
     if len(names) == 1 and isinstance(first, str) and kinds[names[0]] in ("text", "category"):
-        return Read("pictures" if first.lower().endswith(SUFFIXES) else "text", tuple(names))
+        return Read("text", tuple(names))
     if len(names) == 1 and kinds[names[0]] == "list":
         return Read("lists", tuple(names))
     if all(kind == "text" for kind in kinds.values()):
@@ -260,13 +303,13 @@ def pictures_of(found: Table, name: str) -> tuple[Pictures, tuple[str, ...]]:
     if name in found.pictures:
         return found.pictures[name], ()
     names = found.texts(name)
-    home = found.path if found.path.is_dir() else found.path.parent
-    ways: dict[str, Callable[[str], Path]] = {
-        "": lambda text: home / text,
-        "from the current folder": lambda text: Path(text),
-        "from the table's folder, \\ for /": lambda text: home / PureWindowsPath(text).as_posix(),
-        "from the current folder, \\ for /": lambda text: Path(PureWindowsPath(text).as_posix()),
+    homes = [found.place(row)[0].parent for row in range(len(names))]
+    ways: dict[str, Callable[[Path, str], Path]] = {
+        "": lambda home, text: home / text,
+        "from the current folder": lambda home, text: Path(text),
+        "from the table's folder, \\ for /": lambda home, text: home / PureWindowsPath(text).as_posix(),
+        "from the current folder, \\ for /": lambda home, text: Path(PureWindowsPath(text).as_posix()),
     }
-    tried = names[:: max(1, len(names) // 100)]
-    best = max(ways, key=lambda way: sum(ways[way](text).is_file() for text in tried))
-    return PictureFiles(tuple(map(ways[best], names))), (f"paths in {name} are read {best}",) if best else ()
+    tried = list(zip(homes, names, strict=True))[:: max(1, len(names) // 100)]
+    best = max(ways, key=lambda way: sum(ways[way](home, text).is_file() for home, text in tried))
+    return PictureFiles(tuple(map(ways[best], homes, names))), (f"paths in {name} are read {best}",) if best else ()
