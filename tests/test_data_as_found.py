@@ -715,7 +715,7 @@ def test_columns_of_paths_splits_and_labels_by_any_name(tmp_path: Path):
     rows.to_csv(tmp_path / "t.csv", index=False)
     assert len(read(f"table:{tmp_path / 't.csv'}").labels) == 20
     rows.rename(columns={"Split": "subset"}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(InputError, match="column 'subset' says Test, train: add --split subset"):
+    with pytest.raises(InputError, match="column 'subset' says Test, train; add --split subset"):
         read(f"table:{tmp_path / 't.csv'}")
     assert len(read(f"table:{tmp_path / 't.csv'}", split="subset").labels) == 20
 

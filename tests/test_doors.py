@@ -208,7 +208,7 @@ def test_a_folder_of_another_version_is_told(tmp_path: Path):
         path = run.path / name
         before = path.read_text()
         path.write_text(before.replace('"format": 3', '"format": 99'))
-        with pytest.raises(InputError, match=rf"{name}: format 99, expected 2; it is another version's run"):
+        with pytest.raises(InputError, match=rf"{name}: format 99, expected 3; it is another version's run"):
             read_it()
         path.write_text(before)
 

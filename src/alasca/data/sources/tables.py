@@ -182,8 +182,8 @@ def refuse_unnamed_split(found: Table) -> None:
         levels = {cell if isinstance(cell, str) else "" for cell in cells[:1000]}
         if len(levels) > 1 and all(part_of(level) is not None for level in levels):
             raise InputError(
-                f"data: {found.path}: column {name!r} says {shortened(sorted(levels))}; add --split {name} where it is for "
-                "that, or rename it"
+                f"data: {found.path}: column {name!r} says {shortened(sorted(levels))}; add --split {name} where it is "
+                "for that, or rename it"
             )
 
 
