@@ -254,6 +254,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int = 16, heads: int = 4) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width // heads)
         self.heads, self.qkv, self.drop, self.out = (
             heads,
             nn.Linear(width, 3 * width),
@@ -264,6 +265,7 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         b, t, d = x.shape
         q, k, v = self.qkv(x).reshape(b, t, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        k = self.norm(k)
         result: Tensor = self.out((self.drop(q @ k.transpose(-1, -2)) @ v).transpose(1, 2).reshape(b, t, d))
         return x + result
 
