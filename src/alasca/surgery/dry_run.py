@@ -39,11 +39,10 @@ def survey(net: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any], nu
     for visit in visits:
         if visit.order is None:
             visit.order = order_of(visit, before)
-        visit.is_map = shows_places(visit, before)
         before.append(visit)
-    if not any(visit.order == CHANNELS_LAST and not visit.leaf for visit in visits):
-        for visit in visits:  # norms of heads alone
-            visit.is_map = visit.is_map and visit.order != CHANNELS_LAST
+    last = any(visit.order == CHANNELS_LAST and not visit.leaf for visit in visits)  # else they are norms of heads
+    for k, visit in enumerate(visits):
+        visit.is_map = (last or visit.order != CHANNELS_LAST) and shows_places(visit, visits[:k])
     names = {name: module for name, module in net.named_modules() if name}
     at = next((k for k, item in enumerate(value) if item is logits), None) if isinstance(value, (tuple, list)) else None
     return Survey(visits, logits, batch, names, net, at)

@@ -125,8 +125,7 @@ class Survey:
         maps = [k for k, visit in enumerate(self.visits) if visit.is_map and visit.output.dim() == 4]
         while len(maps) > 1 and self.visits[maps[-1]].shape[0] == classes:
             maps.pop()
-        blocks = [k for k, v in enumerate(self.visits) if v.output.dim() == 3 and not v.leaf]
-        if maps and not (blocks and blocks[-1] > maps[-1]):
+        if maps and not self._ends_in_sequences():
             shapes = [self.visits[k].shape for k in maps]
             wide = [shape for shape in shapes if shape[1] * shape[2] > 1]
             return (wide or shapes)[-1]
@@ -139,6 +138,12 @@ class Survey:
             hidden.pop()
         return hidden[-1] if hidden else tuple(self.logits.shape[1:])
 
+    def _ends_in_sequences(self) -> bool:
+        """Whether blocks on sequences follow the last map, as in a transformer of patches."""
+        maps = [k for k, visit in enumerate(self.visits) if visit.is_map]
+        blocks = [k for k, visit in enumerate(self.visits) if visit.output.dim() == 3 and not visit.leaf]
+        return bool(blocks) and (not maps or blocks[-1] > maps[-1])
+
     def places(self) -> list[str]:
         """Default places: the end of every stage but the last.
 
@@ -149,7 +154,8 @@ class Survey:
         Raises:
             ValueError: where none of these is found.
         """
-        found = self._named() or self._stages() or self._blocks()
+        found = self._named() or (self._blocks() if self._ends_in_sequences() else [])
+        found = found or self._stages() or self._blocks()
         if not found and (shared := self._shared()) is not None:
             raise ValueError(
                 f"at: the blocks of this network share their weights ({shared!r} runs more than once in a forward), so "
