@@ -14,6 +14,7 @@ from alasca import AlascaLoss, InputError, SubClassifiers
 from alasca.core import Output
 from alasca.networks import create_network
 from alasca.surgery import OutputNet
+from alasca.surgery.dry_run import survey
 
 X, Y = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
 
@@ -402,3 +403,23 @@ def test_the_loss_of_lists_and_of_nothing():
         assert AlascaLoss(12, 3)(net(X), labels, np.arange(12)[::-1][::-1], 0).item() == pytest.approx(expected)
     assert AlascaLoss(12, 3)(net(X), Y, np.arange(12)[::-1], 0).isfinite()
     assert criterion.eval()(net.eval()(X[:0]), Y[:0]).item() == 0
+
+
+def test_rows_that_all_move_are_no_second_axis():
+    class Mixing(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + x.mean((0, 1), keepdim=True)
+
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.mix, self.last = nn.Linear(4, 8), Mixing(), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            sequence = self.first(x)
+            self.mix(sequence)  # looked at, and not used
+            result: Tensor = self.last(sequence.mean(1))
+            return result
+
+    seen = survey(Mixed(), (torch.randn(5, 5, 4),), {}, 3)
+    assert {visit.name: visit.order for visit in seen.visits} == {"first": None, "mix": None, "last": None}

@@ -115,7 +115,7 @@ def test_a_split_column_in_any_words(tmp_path: Path):
 
 
 @pytest.mark.parametrize(("cells", "counts"), [
-    ([0, 1, 2, 3], True), ([4, 3, 2, 1], True), ([3, 1, 2, 0], True), ([10, 20, 30], True), ([5, 6, 8], False),
+    ([0, 1, 2, 3], True), ([4, 3, 2, 1], True), ([3, 1, 2, 0], True), ([3, 1, 2], True), ([4, 2, 3], False), ([10, 20, 30], True), ([5, 6, 8], False),
     ([0.5, 1.5, 2.5], False), ([k * k for k in range(20)], True), ([k * k for k in range(19)], False), ([1, 2], False),
     (["2020-01-01", "2020-01-02", "2020-01-03"], True), ([1, 1, 1], False), (["1", "2", "3"], True),
 ])  # fmt: skip
@@ -480,6 +480,7 @@ def test_cells_delimiters_and_headers(tmp_path: Path):
     assert money.inputs[:, 0].tolist() == [1234.5, 17, 2000]  # type: ignore[index]  # numbers
     assert money.inputs[:, 1].tolist() == [1.5, 2, 7.25]  # type: ignore[index]  # numbers
     assert "commas at thousands in a | decimal commas in b" in told(money)
+    assert find_delimiter("a;b;c,d\n1;2;3,4") == ",", "the ending's own where several fit"
     assert find_delimiter('"a;b";c\n"d;e";f') == ";"
 
 
@@ -631,11 +632,15 @@ def test_a_run_goes_on_from_another_folder(moved: bool, tmp_path: Path, monkeypa
     monkeypatch.chdir(tmp_path / "here")
     if moved:
         os.rename(tmp_path / "there" / "t.csv", "t.csv")
+    else:
+        Path("t.csv").write_text("a,b,label\n1,2,x\n3,4,y\n")  # another table by the same name
     for epochs in (3, 4):
         again = resume(tmp_path / "there" / "run", epochs=epochs)
         assert again.done()["epochs"] == epochs
         assert again.settings()["recipe"]["data"] == spec, "as it was typed"
     assert run.path == Path("run")
+    if not moved:
+        os.unlink("t.csv")
     os.rename("t.csv" if moved else tmp_path / "there" / "t.csv", tmp_path / "gone.csv")
     with pytest.raises(InputError, match="no such file: .*there/t.csv"):
         resume(tmp_path / "there" / "run", epochs=9)
@@ -836,3 +841,71 @@ def test_a_model_reads_columns_in_any_form(tmp_path: Path):
 def test_words_keep_their_signs():
     assert words("नमस्ते दुनिया") == ["नमस्ते", "दुनिया"]
     assert words("مُحَمَّد") == ["مُحَمَّد"]
+
+
+# --- what is of the training set alone ---
+
+
+def test_medians_words_and_spans_are_of_the_training_rows(tmp_path: Path):
+    cells = [*R.normal(size=10).round(3).tolist(), "", *[1000.5] * 9]
+    rows = "\n".join(f"{cell},{k % 2},{'train' if k < 11 else 'test'}" for k, cell in enumerate(cells))
+    task = read(table(tmp_path / "t.csv", f"a,label,split\n{rows}\n"))
+    assert task.columns[0].fill == pytest.approx(np.median([float(cell) for cell in cells[:10]]), abs=1e-6)
+    held = Task.from_arrays(["good good", "bad bad"] * 4, [0, 1] * 4, val=(["secret secret"] * 2, [0, 1]))
+    assert prepare(Recipe(epochs=1), held, PLACE).split.samples.transform.words == ("bad", "good")
+    for part, high in (("train", 100), ("test", 400)):
+        for c, name in enumerate(("a", "b")):
+            for k in range(2):
+                path = tmp_path / "deep" / part / name / f"{k}.tif"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                pixels = np.full((4, 4), c * 10, np.uint16)
+                pixels[0] = [0, high, k, 0]
+                Image.fromarray(pixels).save(path)
+    deep = read(f"folder:{tmp_path / 'deep'}", workers=0, image_size=4)
+    assert deep.span == (0, 100)
+    assert deep.test_inputs[2, 0, 3, 0] == round(255 * 10 / 100), "by the training set's span"  # type: ignore[index]
+
+
+def test_the_label_of_a_test_row_is_its_true_one(tmp_path: Path):
+    rows = "\n".join(
+        f"{R.normal():.3f},{k % 2},{'' if k == 11 else (k + 1) % 2},{'train' if k < 8 else 'test'}" for k in range(12)
+    )
+    task = read(table(tmp_path / "t.csv", f"a,label,true_label,split\n{rows}\n"))
+    assert task.test_labels.tolist() == [1, 0, 1, 1], "but where it is not known, the given one"  # type: ignore[union-attr]
+
+
+def test_declared_names_are_kept_as_they_are(tmp_path: Path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["dog ", "dog", "cat"])}
+    )
+    columns = {"text": [f"a {k} b" for k in range(9)], "label": [0, 1, 2] * 3}
+    datasets.Dataset.from_dict(columns, features=features).save_to_disk(str(tmp_path / "s"))
+    assert read(f"hf:{tmp_path / 's'}").classes == ("dog ", "dog", "cat")
+    only = datasets.Features({"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["dog ", "cat"])})
+    more = {"text": ["a", "b"] * 3, "label": [0, 1] * 3, "gold": ["dog", "cat"] * 3}
+    datasets.Dataset.from_dict(
+        {**more}, features=datasets.Features({**only, "gold": datasets.Value("string")})
+    ).save_to_disk(str(tmp_path / "t"))
+    task = read(f"hf:{tmp_path / 't'}", true="gold", normalise_labels=True)
+    assert task.classes == ("dog ", "cat")
+    assert task.truth.tolist() == [0, 1] * 3  # type: ignore[union-attr]  # there are some
+
+
+def test_figures_count_known_truth_alone():
+    from alasca.core import Selection
+    from alasca.engine.metrics import selection_quality, training_accuracies
+    from alasca.stores import Trace
+
+    task = Task.from_arrays(R.normal(size=(6, 2)), [0, 1, 0, 1, 0, 1], truth=[0, 1, 1, 0, None, None])
+    split = prepare(Recipe(epochs=1, batch_size=2, val_fraction=0.0), task, PLACE).split
+    assert split.noise_rate == pytest.approx(0.5)
+    trace = Trace(6)
+    trace.prediction[:] = torch.tensor([0, 1, 0, 0, 0, 0], dtype=trace.prediction.dtype)
+    found = training_accuracies(trace, split)
+    assert found["train_true_accuracy"] == pytest.approx(75.0)
+    assert found["memorised"] == pytest.approx(50.0)
+    kept = torch.tensor([[True], [True], [True], [False], [True], [False]])
+    quality = selection_quality(Selection(kept), torch.arange(6), split)
+    assert quality["selected"] == pytest.approx(100 * 4 / 6)
+    assert quality["selection_precision"] == pytest.approx(100 * 2 / 3), "of those whose truth is known"

@@ -15,11 +15,11 @@ HEADS = ("bottleneck", "pooled", "linear")
 
 
 class OneRow(nn.Module):
-    """BatchNorm that takes its running statistics where a batch holds one value a channel or none: no spread."""
+    """BatchNorm that takes its running statistics where a batch holds a single value a channel, with no spread."""
 
     def forward(self, x: Tensor) -> Tensor:
         """`x` normalised."""
-        if self.training and x.numel() <= x.shape[1]:
+        if self.training and x.numel() == x.shape[1]:
             return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)  # type: ignore[arg-type]  # BatchNorm's own
         normalised: Tensor = super().forward(x)
         return normalised

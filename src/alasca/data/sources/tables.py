@@ -166,7 +166,6 @@ def parts_of(
     notes = []
     before = bool((part == TEST).any())
     if not ((part == TEST) & ~bare).any() and (part == HELD).any():
-        part[part == TEST] = -1
         part[part == HELD] = TEST
         notes.append(f"validation is tested on ({name} has {'no labels' if before else 'no rows'} for test)")
     if (unlabelled := (part == TEST) & bare).any():
