@@ -909,3 +909,145 @@ def test_figures_count_known_truth_alone():
     quality = selection_quality(Selection(kept), torch.arange(6), split)
     assert quality["selected"] == pytest.approx(100 * 4 / 6)
     assert quality["selection_precision"] == pytest.approx(100 * 2 / 3), "of those whose truth is known"
+
+
+# --- exports of other programs ---
+
+
+@pytest.mark.parametrize("names", [
+    ("mnist_train.csv", "mnist_test.csv"), ("train.csv.gz", "test.csv.gz"), ("fashion-mnist_train.csv", "fashion-mnist_test.csv"),
+    ("train-00000-of-00001-a09b74b3ef9c3b56.csv", "test-00000-of-00001-7e1dcafe.csv"), ("train/0.csv", "test/0.csv"),
+])  # fmt: skip
+def test_pairs_of_files_as_they_are_published(names: tuple[str, str], tmp_path: Path):
+    for name, rows in zip(names, (8, 4), strict=True):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        frame = pd.DataFrame(
+            {
+                "a": R.normal(size=rows),
+                "label": ["x", "y"] * (rows // 2),
+                "fold": ["train", "train", "val", "val"] * (rows // 4),
+            }
+        )
+        frame.to_csv(tmp_path / "d" / name, index=False)
+    for hidden in (".ipynb_checkpoints/c.csv", "~$train.csv"):
+        (tmp_path / "d" / hidden).parent.mkdir(exist_ok=True)
+        frame.to_csv(tmp_path / "d" / hidden, index=False)
+    task = read(f"table:{tmp_path / 'd'}", input="a")
+    assert (len(task.labels), len(task.test_labels)) == (8, 4)  # type: ignore[arg-type]  # there are some
+    assert (len(read(f"table:{tmp_path / 'd'}", input="a", split="fold").labels)) == 6, "--split decides"
+
+
+def test_sibling_folders_that_differ_by_a_part(tmp_path: Path):
+    photos(tmp_path, *(f"mnist_{part}/{name}" for part in ("train", "test") for name in "01"))
+    task = read(f"folder:{tmp_path}", workers=0, image_size=8)
+    assert (task.classes, len(task.test_labels)) == (("0", "1"), 6)  # type: ignore[arg-type]  # there are some
+
+
+def test_marks_of_other_programs_for_no_label(tmp_path: Path):
+    labels: list[object] = ["a", "b"] * 6 + ["#N/A", "\\N", "Null", "NAN"]
+    task = read(numbers(tmp_path, labels))
+    assert (task.classes, int((task.labels < 0).sum())) == (("a", "b"), 4)
+    for mark in ("?", " Unknown", ".", "NA", "-999", "Unlabeled"):
+        assert f"add --missing-label={mark.strip()}" in told(read(numbers(tmp_path, [*labels, mark, mark]))), mark
+
+
+def test_spellings_that_look_the_same():
+    for pair in (("01", "1"), ("+1", "1"), ("dog", "dog\u200b"), ("it's", "it\u2019s"), ("a-b", "a\u2010b"), ("'dog'", "dog"),
+                 ("golden_retriever", "Golden retriever"), ("<=50K", "<=50K."), ("100000", "1E5")):  # fmt: skip
+        assert len(spellings(pair)) == 1, pair
+    assert spellings(["a-b", "a b", "1.5", "1.25", "-1", "1"]) == []
+
+
+def test_categories_that_training_never_met_are_told(tmp_path: Path):
+    rows = "\n".join(
+        f"{R.normal():.3f},{('yes' if k % 3 else 'no') if k < 20 else 'Yes'},{k % 2},{'train' if k < 20 else 'test'}"
+        for k in range(24)
+    )
+    task = read(table(tmp_path / "t.csv", f"a,answer,label,split\n{rows}\n"))
+    assert "answer: 4 rows have categories that training has not (read as none): 'Yes'" in told(task)
+    frame = pd.DataFrame({"a": R.normal(size=9), "ok": [True, False, True] * 3})
+    both = Task.from_arrays(frame, [0, 1, 1] * 3, test=(frame.assign(ok=[0, 1, 0] * 3), [0, 1, 1] * 3))
+    assert "ok: 9 rows have categories that training has not" in told(both)
+
+
+def test_a_data_frame_says_what_it_is_read_as():
+    label = ["cat", "dog"] * 10
+    frame = pd.DataFrame(
+        {"Unnamed: 0": range(20), "a": [*R.normal(size=19), None], "label": label, "town": ["x", "y", "z", "x"] * 5}
+    )
+    task = Task.from_arrays(frame, label)
+    assert "numbers in a (missing ones: the median, " in told(task)
+    assert "not read: Unnamed: 0 (counts the rows), label (says the label)" in told(task)
+    with pytest.raises(InputError, match=r"path holds paths of pictures; pass these: frame\['path'\].tolist\(\)"):
+        Task.from_arrays(pd.DataFrame({"path": [f"{k}.png" for k in range(20)]}), label)
+    with pytest.raises(InputError, match="test inputs: expected a data frame where the training inputs are one"):
+        Task.from_arrays(frame, label, test=(R.normal(size=(2, 5)), ["cat", "dog"]))
+    some = Task.from_arrays(R.normal(size=(20, 2)), label, test=(R.normal(size=(3, 2)), ["cat", None, "dog"]))
+    assert some.test_labels.tolist() == [0, 1]  # type: ignore[union-attr]  # there are some
+    assert "1 samples to test on have no label and are left out" in told(some)
+
+
+@pytest.mark.parametrize("text", [
+    "5.1,3.5,Iris-setosa\n4.9,3.0,Iris-setosa\n6.2,3.1,Iris-virginica\n", "39,Private,<=50K\n50,Private,<=50K\n38,State,<=50K\n",
+])  # fmt: skip
+def test_a_table_without_names_is_refused(text: str, tmp_path: Path):
+    with pytest.raises(
+        InputError, match="t.csv line 1 looks like data .*; add a line of names above it, such as c0, c1, .*label"
+    ):
+        read(table(tmp_path / "t.csv", text * 3), label="Iris-setosa")
+
+
+def test_names_that_count_columns_are_names(tmp_path: Path):
+    frame = pd.DataFrame(R.normal(size=(12, 3)))
+    frame["label"] = ["x", "y"] * 6
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert read(f"table:{tmp_path / 't.csv'}").inputs.shape == (12, 3)  # type: ignore[union-attr]  # numbers
+
+
+def test_columns_that_hold_parts_or_scores_of_classes(tmp_path: Path):
+    rows = [(R.normal(), "train" if k < 8 else "holdout", k % 2) for k in range(12)]
+    frame = pd.DataFrame(rows, columns=["a", "set", "label"])
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match="column 'set' says holdout, train; add --split set"):
+        read(f"table:{tmp_path / 't.csv'}")
+    frame.assign(set=1).rename(columns={"set": "is_train"}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(
+        InputError, match="column 'is_train' says what rows are for; write train and test into a column split"
+    ):
+        read(f"table:{tmp_path / 't.csv'}")
+    label = np.array(["cat", "dog"])[np.arange(30) % 2]
+    scores = pd.DataFrame({"a": R.normal(size=30), "prob_cat": R.random(30), "prob_dog": R.random(30), "label_cat": np.arange(30) % 2,
+                           "label_dog": 1 - np.arange(30) % 2, "ground_truth": R.choice(["cat", "dog"], 30), "label": label})  # fmt: skip
+    scores.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert [column.name for column in task.columns] == ["a"]
+    assert "prob_cat (one for each class)" in told(task)
+    assert "ground_truth (says the label)" in told(task)
+
+
+def test_european_numbers_and_lines_of_spreadsheets(tmp_path: Path):
+    rows = "a;b;c;label\n1.234;1,5;1.234,50;x\n999;2,5;7;y\n12.500;3,0;2,25;x\n"
+    task = read(table(tmp_path / "t.csv", rows))
+    assert task.inputs.tolist() == [[1234, 1.5, 1234.5], [999, 2.5, 7], [12500, 3, 2.25]]  # type: ignore[union-attr]
+    assert "decimal commas in b | points at thousands in a, c" in told(task)
+    points = read(table(tmp_path / "t.csv", "a;label\n1.234;x\n2.345;y\n1.111;x\n"))
+    assert points.inputs[0, 0] == pytest.approx(1.234), "nothing says that these are thousands"  # type: ignore[index]
+    excel = read(table(tmp_path / "t.csv", "sep=;\na;label\n1,5;x\n2,7;y\n"))
+    assert excel.inputs[0, 0] == 1.5  # type: ignore[index]  # numbers
+    with pytest.raises(InputError, match="t.csv line 4 has 1 cells"):
+        read(table(tmp_path / "t.csv", "sep=;\na;label\n1,5;x\n2,7\n"))
+    (tmp_path / "u.csv").write_bytes("a,label\n1.5,x\n2.5,y\n".encode("utf-16"))
+    assert read(f"table:{tmp_path / 'u.csv'}").classes == ("x", "y")
+    twice = read(table(tmp_path / "t.csv", "a,label\n1.5,x\n2,y\na,label\n7,x\n"))
+    assert (len(twice.labels), twice.classes) == (3, ("x", "y"))
+    assert "1 rows that repeat the names of the columns left out" in told(twice)
+
+
+def test_pictures_of_several_pages_are_told(tmp_path: Path):
+    photos(tmp_path, "a", "b")
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    first.putpixel((0, 0), (0, 0, 0))
+    first.save(tmp_path / "a" / "pages.tif", save_all=True, append_images=[second])
+    task = read(f"folder:{tmp_path}", workers=0, image_size=8)
+    assert "1 pictures have several frames or pages, of which the first is read" in told(task)
+    assert task.inputs[3, 0, 4, 4] == 255  # type: ignore[index]  # the first, which is red

@@ -108,38 +108,42 @@ class Decoder:
         """Pictures ``[B, 3, size, size]``, and what went wrong with which: those are black."""
         return self.measured(positions)[:2]
 
-    def measured(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span]]:
-        """The same, and the darkest and brightest pixel of each picture of more than 8 bits."""
+    def measured(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span], int]:
+        """The same, the darkest and brightest pixel of each of more than 8 bits, and how many have several frames."""
         found = torch.zeros(len(positions), 3, self.size, self.size, dtype=torch.uint8)
         wrong: dict[int, str] = {}
         spans: list[Span] = []
+        several = 0
         for k, position in enumerate(positions):
             try:
-                found[k], span = self.with_span(position)
+                found[k], span, more = self.looked_at(position)
             except UNREADABLE as error:
                 wrong[position] = reason(error).partition(" <_io")[0]
             else:
                 spans += [span] if span is not None else []
-        return found, wrong, spans
+                several += more
+        return found, wrong, spans, several
 
     def decoded(self, position: int) -> Tensor:
         """One picture."""
-        return self.with_span(position)[0]
+        return self.looked_at(position)[0]
 
-    def with_span(self, position: int) -> tuple[Tensor, Span | None]:
-        """One picture, and its darkest and brightest pixel where it has more than 8 bits."""
+    def looked_at(self, position: int) -> tuple[Tensor, Span | None, bool]:
+        """One picture, its darkest and brightest pixel where it has over 8 bits, and whether it has several frames."""
         with self.pictures.open(position) as file, Image.open(file, formats=FORMATS) as picture:
             picture.draft("RGB", (self.size, self.size))
             if any(";16" in str(tile[3]) for tile in picture.tile) and picture.mode in ("RGB", "RGBA", "LA"):
                 raise ValueError(
                     "it has colours of 16 bits each, of which Pillow reads 8; save it with 8, or as grey of 16"
                 )
+            several = bool(getattr(picture, "is_animated", False))
+            picture.seek(0)
             turned = ImageOps.exif_transpose(picture)
             span = span_of(turned)
             colours = on_white(turned if span is None else eight_bits(turned, self.span or span))
         square = (self.size, self.size)
         fitted = ImageOps.fit(colours, square) if self.keep_ratio else colours.resize(square)
-        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1), span
+        return torch.from_numpy(np.array(fitted)).permute(2, 0, 1), span, several
 
     def batches(self, positions: Iterable[list[int]], workers: int, measure: bool = False) -> Iterator[Any]:
         """The pictures of each batch of positions, in order, decoded ahead by `workers` processes; or `measured`."""
@@ -161,7 +165,7 @@ class Measuring:
     def __len__(self) -> int:
         return len(self.decoder)
 
-    def __getitems__(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span]]:
+    def __getitems__(self, positions: list[int]) -> tuple[Tensor, dict[int, str], list[Span], int]:
         """See `Decoder.measured`."""
         return self.decoder.measured(positions)
 

@@ -70,7 +70,7 @@ def decoded(transform: Transform, paths: Sequence[Path]) -> Tensor:
     if transform.size is None:
         raise InputError(f"predict: paths, but the run was trained on {transform.kind} in arrays; pass arrays")
     decoder = Decoder(PictureFiles(tuple(paths)), transform.size, transform.keep_ratio, transform.span)
-    pictures, wrong, spans = decoder.measured(list(range(len(paths))))
+    pictures, wrong, spans, _ = decoder.measured(list(range(len(paths))))
     if wrong:
         first = min(wrong)
         raise InputError(f"predict: {paths[first]} can't be read as a picture ({wrong[first]})")

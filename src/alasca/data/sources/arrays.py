@@ -44,7 +44,10 @@ def npz(argument: str, reading: Reading) -> Task:
     """A NumPy archive with ``x_train, y_train`` (or ``x, y``) and, where known, ``x_test, y_test``, ``y_true``."""
     path = existing(argument, "npz:FILE")
     try:
-        arrays = {name.lower(): array for name, array in read_archive(path).items()}
+        read = read_archive(path)
+        arrays = {name.lower(): array for name, array in read.items()}
+        if len(arrays) < len(read):
+            raise ValueError(f"it has arrays that differ in case alone, {shortened(sorted(read))}")
     except (ValueError, OSError) as error:
         raise InputError(f"data: {path} is no NumPy archive of plain arrays ({reason(error)})") from error
     suffix = "_train" if "x_train" in arrays else ""

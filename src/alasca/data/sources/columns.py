@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ IN_STEP = 20
 NUMBERED = re.compile(
     r"(unnamed: ?\d+|index|row|row_?(id|number|num)|level_0|__index_level_0__|ids?|uuid|guid|)", re.IGNORECASE
 )
-TELLING = re.compile(r"(label|true|class|target|category)", re.IGNORECASE)
+TELLING = re.compile(r"(label|true|truth|gold|class|target|category|annotat)", re.IGNORECASE)
 LEFT_OUT = {"empty": "empty", "infinite": "no finite number", "list": "lists", "object": "objects"}
 
 
@@ -58,6 +58,7 @@ def choose_columns(
     left: list[str] = []
     texts: list[str] = []
     notes: list[str] = []
+    scores = set() if asked else of_classes(names, {label for label in labels if label is not None})
     for name in names:
         cells = table.column(name, "input")
         kind, form = kind_of_cells(cells)
@@ -68,7 +69,8 @@ def choose_columns(
                 f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts"
             )
         if not asked:
-            why = why or why_left_out(name, cells, kind, values, labels)
+            scored = name in scores and kind == "number" and not ((values < 0) | (values > 1)).any()
+            why = why or ("one for each class" if scored else why_left_out(name, cells, kind, values, labels))
         if why is None and not asked and kind in ("category", "number") and tells_all(cells, labels):
             notes.append(f"{name} tells every label by itself: where it was made from it, name the inputs with --input")
         if why is not None:
@@ -138,6 +140,36 @@ def holds_labels(name: str, cells: Sequence[Any], labels: Sequence[str | None]) 
         return True
     agree = sum(cell == label for cell, label in pairs)
     return levels <= classes and (called or 10 * agree >= 9 * len(pairs))
+
+
+def of_classes(names: Sequence[str], classes: Collection[str]) -> set[str]:
+    """Columns of which there is one for each class, called after it: the label one-hot, or somebody's scores.
+
+    >>> sorted(of_classes(["a", "is_cat", "is_dog", "cat"], {"cat", "dog"}))
+    ['is_cat', 'is_dog']
+    """
+    found: set[str] = set()
+    for name in names:
+        for each in classes:
+            prefix = name.removesuffix(each)
+            if len(classes) > 1 and prefix != name and all(f"{prefix}{other}" in names for other in classes):
+                found.add(name)
+    return found
+
+
+def unseen(table: Table, columns: Sequence[Column], rows: np.ndarray) -> tuple[str, ...]:
+    """A line for each column in which some rows have categories that training has not."""
+    notes = []
+    for column in columns:
+        if column.kind in ("levels", "position"):
+            cells = [category(cell) for cell, row in zip(table.column(column.name), rows, strict=True) if row]
+            odd = [cell for cell in cells if cell not in column.levels]
+            if odd:
+                names = shortened([repr(name) for name in dict.fromkeys(odd)], 3)
+                notes.append(
+                    f"{column.name}: {len(odd):,} rows have categories that training has not (read as none): {names}"
+                )
+    return tuple(notes)
 
 
 def tells_all(cells: Sequence[Any], labels: Sequence[str | None]) -> bool:

@@ -15,12 +15,10 @@ from alasca.data.pictures import SUFFIXES, PictureFiles
 from alasca.data.sources.base import shortened
 from alasca.data.sources.labels import Labels, assign, read_labels
 from alasca.data.sources.pictures import picture_source
-from alasca.data.sources.splits import HELD, TEST, TRAIN, by_part, part_of
+from alasca.data.sources.splits import HELD, SYSTEM, TEST, TRAIN, by_part, part_in, parts_among
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
 
-SYSTEM = {"@eadir", "__macosx", "#recycle", "$recycle.bin", "lost+found", "thumbs.db", "desktop.ini", "__pycache__"}
-"""Folders and files that other programs leave among pictures."""
 ANYWAY = "add --classes-are-splits where they are classes"
 
 
@@ -113,7 +111,7 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
     """
     names = subfolders(root)
     known = {} if classes_are_splits else by_part(names)
-    classes = [name for name in names if part_of(name) is None]
+    classes = [name for name in names if not any(name in several for several in known.values())]
     for part, several in known.items():
         if len(several) > 1 and part == TRAIN:
             raise InputError(f"data: {root} has {' and '.join(several)}; keep one of them, or {ANYWAY}")
@@ -151,12 +149,12 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
 def within(root: Path, part: int) -> Path:
     """The folder that holds the classes of a part: some are packed in another of the same name."""
     inside = subfolders(root)
-    return within(root / inside[0], part) if len(inside) == 1 and part_of(inside[0]) == part else root
+    return within(root / inside[0], part) if len(inside) == 1 and part_in(inside[0]) == part else root
 
 
 def set_aside(name: str, parts: dict[int, Path], root: Path) -> bool:
     """Whether a folder beside class folders is a part of its own."""
-    return parts[TRAIN] == root and len(parts) > 1 and part_of(name) is not None
+    return parts[TRAIN] == root and len(parts) > 1 and name in parts_among(subfolders(root))
 
 
 def pictures_in(root: Path, classes_are_splits: bool) -> Found:
@@ -166,10 +164,12 @@ def pictures_in(root: Path, classes_are_splits: bool) -> Found:
         InputError: links that lead in a circle, or parts of a data set inside of class folders.
     """
     found = Found()
-    for name in subfolders(root):
-        if part_of(name) is not None and not classes_are_splits:
+    names = subfolders(root)
+    aside = {} if classes_are_splits else parts_among(names)
+    for name in names:
+        if name in aside:
             continue
-        inside = [part for part in subfolders(root / name) if part_of(part) is not None]
+        inside = list(parts_among(subfolders(root / name)))
         if (
             inside
             and not classes_are_splits

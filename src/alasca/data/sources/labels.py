@@ -18,15 +18,24 @@ from alasca.data.sources.cells import is_empty
 from alasca.errors import InputError
 from alasca.recipe import Recipe
 
-MISSING = ("", "NaN", "nan", "None", "N/A", "n/a", "<NA>", "null", "NULL")
+MISSING = (
+    "", "NaN", "nan", "NAN", "None", "N/A", "n/a", "N.A.", "n.a.", "<NA>", "null", "Null", "NULL", "#N/A", "#REF!",
+    "#VALUE!", "\\N",
+)  # fmt: skip
 """Cells that hold no label, where `--missing-label` does not say otherwise."""
-DOUBTFUL = ("-1", "?", "-", "NA", "none", "NONE", "unlabeled", "unlabelled")
-"""Classes that may mean that there is no label: they are told."""
+DOUBTFUL = (
+    "-1", "?", "-", "--", ".", "na", "nil", "none", "missing", "unknown", "abstain", "unlabeled", "unlabelled", "-9",
+    "-99", "-999", "99", "999",
+)  # fmt: skip
+"""Classes that may mean that there is no label, in any case: they are told."""
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 FLOAT = re.compile(r"([+-]?[0-9]+)\.0*")
 REGRESSION = (
     "classes can't be told from them (to predict a quantity is regression, which this is not): make classes of it, "
     "or name the column of labels with --label"
+)
+LOOKALIKES = str.maketrans(
+    {"\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"', **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014", "-")}
 )
 Where = Callable[[int], str]
 
@@ -195,10 +204,10 @@ def assign(
         notes.append(f"--missing-label: no sample has the label {recipe.missing_label!r}")
     if absent:
         notes.append(f"{absent:,} of {len(parts['given']):,} samples have no label: they are scored, never trained on")
-    for name in sorted(set(counts) & set(DOUBTFUL)):
+    for name in sorted(name for name in counts if FLOAT.sub(r"\1", name.strip().casefold()) in DOUBTFUL):
         notes.append(
             f"class {name!r} has {counts[name]:,} samples; where it means that there is no label, add "
-            f"--missing-label={name}"
+            f"--missing-label={name.strip()}"
         )
     return Assigned(classes, found, tuple(notes))
 
@@ -218,6 +227,8 @@ def positions_of(labels: Labels, position: Mapping[str, int], alike: Sequence[Se
         hint = "classes come from those"
         if near := next((name for group in alike if level in group for name in group if name in position), None):
             hint = f"--normalise-labels reads it as {near!r}"
+        elif level is not None and level.strip().casefold() in DOUBTFUL:
+            hint = f"where it means that there is none, add --missing-label={level.strip()}"
         raise InputError(
             f"data: {labels.where(row)}: {labels.name}: class {level!r} has no training row, only "
             f"{shortened(list(position))}; {hint}"
@@ -226,10 +237,10 @@ def positions_of(labels: Labels, position: Mapping[str, int], alike: Sequence[Se
 
 
 def spellings(levels: Iterable[str]) -> list[list[str]]:
-    """Groups of labels that differ in space, case, Unicode form, or as 1 and 1.0 do.
+    """Groups of labels that differ in space, case, Unicode form, marks around or between words, or as 01, 1 and 1.0 do.
 
-    >>> spellings(["dog", "cat", "DOG ", "1", "1.0"])
-    [['1', '1.0'], ['DOG ', 'dog']]
+    >>> spellings(["dog", "cat", "DOG ", "01", "1.0", "a b", "a_b", "x.", "x"])
+    [['01', '1.0'], ['a b', 'a_b'], ['DOG ', 'dog'], ['x', 'x.']]
     """
     groups: dict[str, set[str]] = {}
     for level in levels:
@@ -239,9 +250,12 @@ def spellings(levels: Iterable[str]) -> list[list[str]]:
 
 def spelling_key(level: str) -> str:
     """What labels have in common that differ in spelling alone."""
-    text = " ".join(unicodedata.normalize("NFKC", level).casefold().split())
-    whole = FLOAT.fullmatch(text)
-    return whole[1].lstrip("+") if whole else text
+    text = unicodedata.normalize("NFKC", level).casefold().translate(LOOKALIKES)
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")  # nobody sees these
+    text = " ".join(text.replace("_", " ").split()).strip("'\"")
+    if NUMBER.fullmatch(text):
+        return str(int(float(text))) if float(text) % 1 == 0 and abs(float(text)) < 1e15 else text
+    return text.rstrip(".") or text
 
 
 def quoted(names: Sequence[str]) -> str:

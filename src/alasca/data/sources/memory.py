@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from alasca.data.pictures import SUFFIXES, PictureFiles
+from alasca.data.samples import subset
 from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.base import check_task, shortened
-from alasca.data.sources.columns import NUMBERED, Choice, choose_columns, table_numbers
+from alasca.data.sources.columns import NUMBERED, Choice, choose_columns, holds_labels, table_numbers, told, unseen
 from alasca.data.sources.labels import Labels, assign, read_labels
 from alasca.data.sources.looks import looked_over
 from alasca.data.sources.pictures import SKIP, picture_source
@@ -54,8 +55,15 @@ def task_from_arrays(
     assigned = assign(label_columns, declared=[*map(str, classes or ())])
     order = assigned.classes
     labels_of = {part: assigned.labels["given" if part == "train" else part] for part in given}
-    choice = columns_of(inputs)
+    choice = columns_of(inputs, given["train"])
     columns, notes = choice.columns, (*choice.notes, *assigned.notes)
+    for part, (values, _) in parts.items():
+        if isinstance(values, pd.DataFrame) != isinstance(inputs, pd.DataFrame):
+            raise InputError(
+                f"data: {part} inputs: expected a data frame where the training inputs are one, and only there"
+            )
+        if part != "train" and columns:
+            notes += unseen(framed(part, values), columns, np.ones(len(values), dtype=bool))
     read = {"train": read_inputs("train inputs", inputs, columns)}
     texts = isinstance(read["train"], Texts)
     read |= {
@@ -83,6 +91,11 @@ def task_from_arrays(
         raise InputError(f"data: ids: {len(own_ids)} for {count} samples; expected as many")
     own_ids += tuple(f"val/{k}" for k in range(len(all_labels) - count))
     tests = read.get("test"), labels_of.get("test")
+    if tests[1] is not None and bool((tests[1] < 0).any()):
+        rows = (tests[1] >= 0).nonzero()[:, 0]
+        notes += (f"{len(tests[1]) - len(rows):,} samples to test on have no label and are left out",)
+        held_tests: Any = [tests[0][k] for k in rows.tolist()] if isinstance(tests[0], list) else subset(tests[0], rows)  # type: ignore[type-var]  # there are some
+        tests = (held_tests, tests[1][rows]) if len(rows) else (None, None)
     if isinstance(everything, list):
         return from_paths(everything, all_labels, own_ids, order, tests, right, held, image_size or 32, notes)
     if image_size is not None:
@@ -159,16 +172,30 @@ def kind_of(values: Any) -> str:
     return "texts" if isinstance(values, Texts) else "paths of pictures"
 
 
-def columns_of(inputs: Any) -> Choice:
-    """What a data frame's columns are: all but those that count its rows by their name; nothing for other inputs."""
+def columns_of(inputs: Any, labels: Labels) -> Choice:
+    """What a data frame's columns are: all but those that count rows by their name or say the label.
+
+    Nothing for other inputs.
+
+    Raises:
+        InputError: a column of paths of pictures.
+    """
     if not isinstance(inputs, pd.DataFrame):
         return Choice((), ())
-    table = framed("inputs", inputs)
-    counting = [name for name in table.names if NUMBERED.fullmatch(name)]
-    names = [name for name in table.names if name not in counting] or table.names
+    table, left = framed("inputs", inputs), {}
+    levels = [labels.levels[code] for code in labels.codes]
+    for name in table.names:
+        cells = table.column(name)
+        if cells and all(isinstance(cell, str) and cell.lower().endswith(SUFFIXES) for cell in cells):
+            raise InputError(f"data: inputs: {name} holds paths of pictures; pass these: frame[{name!r}].tolist()")
+        if NUMBERED.fullmatch(name):
+            left[name] = f"{name} (counts the rows)"
+        elif holds_labels(name, cells, levels):
+            left[name] = f"{name} (says the label)"
+    names = [name for name in table.names if name not in left] or table.names
     choice = choose_columns(table, names, np.ones(len(inputs), dtype=bool), True)
-    left = f"not read: {shortened(counting)} (counts the rows)"
-    return choice._replace(notes=(*choice.notes, *((left,) if len(names) < len(table.names) else ())))
+    unread = f"; not read: {shortened(list(left.values()))}" if len(names) < len(table.names) else ""
+    return choice._replace(notes=(f"numbers in {told(choice.columns)}{unread}", *choice.notes))
 
 
 def read_inputs(what: str, values: Any, columns: tuple[Column, ...], texts: bool = False) -> Any:

@@ -73,8 +73,10 @@ def look_at(
     batches = [list(range(start, min(start + BATCH, count))) for start in range(0, count, BATCH)]
     said, content, looks = time.monotonic(), hashlib.sha256(), Looks()
     measured = decoder.batches(batches, workers if count > BATCH else 0, measure=True)
-    for at, (decoded, bad, deep) in zip(batches, measured, strict=True):
+    several = 0
+    for at, (decoded, bad, deep, more) in zip(batches, measured, strict=True):
         wrong |= bad
+        several += more
         spans += deep
         content.update(decoded.numpy().data)
         sound = [k for k, row in enumerate(at) if row not in bad]
@@ -93,6 +95,7 @@ def look_at(
     if len(kept) == len(blank) and count:
         raise InputError(f"data: not one of {count} pictures can be read, such as {pictures.name(0)} ({wrong[0]})")
     notes += () if testing else looks.notes(pictures.name, classes)
+    notes += (f"{several:,} pictures have several frames or pages, of which the first is read",) if several else ()
     if hold:
         return PictureSet(found if len(kept) == count else found[kept], kept, blank, notes, span)
     rows = DecodedRows(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import codecs
 import glob
 import os
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from alasca.data.sources.base import flaw, shortened
 from alasca.data.sources.cells import is_empty
 from alasca.data.sources.delimited import read_delimited
 from alasca.data.sources.json_rows import read_json_rows
-from alasca.data.sources.splits import part_of
+from alasca.data.sources.splits import SYSTEM, part_in, part_of
 from alasca.errors import InputError, missing
 from alasca.files import open_regular, read_bytes, read_gzip, reason, require_memory
 from alasca.values import nearest
@@ -136,10 +137,11 @@ def read_tables(argument: str) -> Table:
             odd = sorted(map(str, set(columns) ^ set(table.frame.columns)))
             raise InputError(f"data: {each} has other columns than {found[0]} ({shortened(odd)})")
     starts = np.cumsum([0, *(len(table.frame) for table in tables)]).tolist()
-    of_files: list[int | None] = [
-        next((part for name in (file.stem, file.parent.name) if (part := part_of(name)) is not None), None)
-        for file in found
-    ]
+    below = len({file.parent for file in found}) > 1
+    of_files: list[int | None] = []
+    for file in found:
+        part = part_in(file.name.partition(".")[0])
+        of_files.append(part_of(file.parent.name) if part is None and below else part)
     if len(set(of_files)) > 1 and None in of_files:
         nameless = found[of_files.index(None)]
         raise InputError(
@@ -163,7 +165,8 @@ def table_files(folder: Path) -> list[Path]:
     Raises:
         InputError: they are of several kinds.
     """
-    files = sorted(file for file in folder.rglob("*") if not file.name.startswith((".", "_")))
+    every = [file for file in folder.rglob("*") if suffix_of(file) in SUFFIXES]
+    files = sorted(file for file in every if not any(is_aside(part) for part in file.relative_to(folder).parts))
     kinds: dict[str, list[Path]] = {}
     for file in files:
         if (suffix := suffix_of(file)) in SUFFIXES:
@@ -174,6 +177,11 @@ def table_files(folder: Path) -> list[Path]:
             f"data: {folder} holds tables of several kinds ({names}); write e.g. 'table:{folder}/*.parquet'"
         )
     return next(iter(kinds.values()), [])
+
+
+def is_aside(name: str) -> bool:
+    """Whether a file or folder is hidden, or another program's, by its name."""
+    return name.startswith((".", "_", "~$")) or name.casefold() in SYSTEM
 
 
 def suffix_of(path: Path) -> str:
@@ -260,7 +268,7 @@ def decoded(path: Path) -> str:
     except OSError as error:
         raise InputError(f"data: {path} can't be read ({reason(error)})") from error
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         byte = content[error.start]

@@ -7,6 +7,7 @@ whose rows are for training, validation or test. The label of a test row is its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path, PureWindowsPath
@@ -19,7 +20,7 @@ from torch import Tensor
 from alasca.data.pictures import SUFFIXES, PictureFiles, Pictures, PicturesAt
 from alasca.data.sources.base import refuse_duplicates, shortened
 from alasca.data.sources.cells import is_empty, kind_of_cells
-from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told
+from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told, unseen
 from alasca.data.sources.labels import Labels, assign, read_labels
 from alasca.data.sources.pictures import picture_source
 from alasca.data.sources.splits import HELD, TEST, TRAIN, part_of
@@ -90,6 +91,7 @@ def task_of(found: Table, reading: Reading) -> Task:
     kind = {"columns": "numbers"}.get(read.kind, read.kind)
     note = f"{found.path.name}: {kind} in {what}{'; not read: ' + shortened(unread, 40) if unread else ''}"
     notes = (note, *found.notes, *read.choice.notes, *part_notes, *assigned.notes)
+    notes += unseen(found, read.choice.columns, part > TRAIN)
     test_labels = labels if truth is None else torch.where(truth >= 0, truth, labels)
     made = Made(
         labels[kept], tuple(ids[k] for k in kept), assigned.classes, test_labels[tested] if len(tested) else None,
@@ -145,8 +147,8 @@ def parts_of(
     Raises:
         InputError: a cell that names no part, with its row; no row to train on.
     """
-    name = name or called(found, "split")
-    parted = found.parts is not None and bool((found.parts != found.parts[0]).any())
+    asked, name = name is not None, name or called(found, "split")
+    parted = found.parts is not None and bool((found.parts != found.parts[0]).any()) and not asked
     if parted and found.parts is not None:
         part, name = found.parts.copy(), "the set"
     elif name is None:
@@ -179,7 +181,12 @@ def refuse_unnamed_split(found: Table) -> None:
     for name in map(str, found.frame.columns):
         cells = found.column(name)
         levels = {cell if isinstance(cell, str) else "" for cell in cells[:1000]}
-        if len(levels) > 1 and all(part_of(level) is not None for level in levels):
+        if re.fullmatch(r"is_?(train|training|test|testing|val|valid)", name.lower()):
+            raise InputError(
+                f"data: {found.path}: column {name!r} says what rows are for; write train and test into a "
+                "column split in its place"
+            )
+        if 1 < len(levels) < 7 and any(part_of(level) == TRAIN for level in levels):
             raise InputError(
                 f"data: {found.path}: column {name!r} says {shortened(sorted(levels))}; add --split {name} where it is "
                 "for that, or rename it"
@@ -193,7 +200,7 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
         InputError: no such column, or nothing that could be learned from.
     """
     if asked is not None:
-        return asked_inputs(found, [name.strip() for name in asked.split(",")], rows, given.name)
+        return asked_inputs(found, [*dict.fromkeys(name.strip() for name in asked.split(","))], rows, given.name)
     names = [name for name in found.names if name not in own]
     for name in (*found.pictures, *(name for name in PICTURES if name in found.frame and holds_paths(found, name, 0))):
         return Read("pictures", (name,))
@@ -232,7 +239,9 @@ def holds_paths(found: Table, name: str, share: float = 0.9) -> bool:
         return False
     if sum(cell.lower().endswith(SUFFIXES) for cell in held) >= (share or 0.5) * len(held):
         return True
-    return not share and not any(Path(cell).suffix for cell in held)
+    home = found.path if found.path.is_dir() else found.path.parent
+    bare = not share and not any(Path(cell).suffix for cell in held)
+    return bare and any((home / cell).is_file() or Path(cell).is_file() for cell in held[:100])
 
 
 def asked_inputs(found: Table, names: list[str], rows: np.ndarray, label: str) -> Read:
