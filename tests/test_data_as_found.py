@@ -19,8 +19,8 @@ import alasca
 from alasca import InputError, Place, Recipe, Task, train
 from alasca.data import Texts
 from alasca.data.sources.cells import date_form, kind_of_cells, numbers_of
-from alasca.data.sources.columns import is_row_number
 from alasca.data.sources.delimited import find_delimiter
+from alasca.data.sources.giveaways import is_row_number
 from alasca.data.sources.labels import class_order, spellings
 from alasca.data.text import words
 from alasca.training import prepare, resume
@@ -84,9 +84,15 @@ def test_a_lone_folder_to_train_on_and_parts_beside_classes(tmp_path: Path):
     assert (task.classes, len(task.labels)) == (("cat", "dog"), 6)
     assert task.test_labels is not None
     photos(tmp_path / "bare", "cat", "dog", "test")
-    task = read(f"folder:{tmp_path / 'bare'}", workers=0, image_size=8)
-    assert (task.classes, task.test_labels) == (("cat", "dog"), None)
-    assert "test/ is not read: it has no class folders" in told(task)
+    with pytest.raises(
+        InputError, match="test holds pictures, but no class folders; add some, move it away, or add --cl"
+    ):
+        read(f"folder:{tmp_path / 'bare'}", workers=0, image_size=8)
+    assert len(read(f"folder:{tmp_path / 'bare'}", workers=0, image_size=8, classes_are_splits=True).classes) == 3
+    photos(tmp_path / "flat", "train/cat", "train/dog", "test")
+    assert "test/ is not read (3 pictures): it has no class folders" in told(
+        read(f"folder:{tmp_path / 'flat'}", workers=0, image_size=8)
+    )
 
 
 @pytest.mark.parametrize(("names", "words_"), [
@@ -116,7 +122,7 @@ def test_a_split_column_in_any_words(tmp_path: Path):
 
 @pytest.mark.parametrize(("cells", "counts"), [
     ([0, 1, 2, 3], True), ([4, 3, 2, 1], True), ([3, 1, 2, 0], True), ([3, 1, 2], True), ([4, 2, 3], False), ([10, 20, 30], True), ([5, 6, 8], False),
-    ([0.5, 1.5, 2.5], False), ([k * k for k in range(20)], True), ([k * k for k in range(19)], False), ([1, 2], False),
+    ([0.5, 1.5, 2.5], False), ([k * k for k in range(20)], False), ([1, 2], False),
     (["2020-01-01", "2020-01-02", "2020-01-03"], True), ([1, 1, 1], False), (["1", "2", "3"], True),
 ])  # fmt: skip
 def test_what_counts_rows(cells: list, counts: bool):
@@ -320,7 +326,7 @@ def test_missing_labels_are_scored_and_never_trained_on(tmp_path: Path):
     from alasca.audit.report import write_report
 
     page = write_report([run], tmp_path / "report.html").read_text()
-    assert "4 samples have no label" in page
+    assert "4 of 28 samples have no label: the network suggests one" in page
     assert 0.05 < settings["noise_rate"] < 0.35  # type: ignore[operator]  # of those with both labels
 
 
@@ -720,7 +726,10 @@ def test_columns_of_paths_splits_and_labels_by_any_name(tmp_path: Path):
     rows.to_csv(tmp_path / "t.csv", index=False)
     assert len(read(f"table:{tmp_path / 't.csv'}").labels) == 20
     rows.rename(columns={"Split": "subset"}).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(InputError, match="column 'subset' says Test, train; add --split subset"):
+    with pytest.raises(
+        InputError,
+        match="column 'subset' says Test, train; add --split subset where it is for that, or --input without it",
+    ):
         read(f"table:{tmp_path / 't.csv'}")
     assert len(read(f"table:{tmp_path / 't.csv'}", split="subset").labels) == 20
 
@@ -1016,8 +1025,8 @@ def test_columns_that_hold_parts_or_scores_of_classes(tmp_path: Path):
     ):
         read(f"table:{tmp_path / 't.csv'}")
     label = np.array(["cat", "dog"])[np.arange(30) % 2]
-    scores = pd.DataFrame({"a": R.normal(size=30), "prob_cat": R.random(30), "prob_dog": R.random(30), "label_cat": np.arange(30) % 2,
-                           "label_dog": 1 - np.arange(30) % 2, "ground_truth": R.choice(["cat", "dog"], 30), "label": label})  # fmt: skip
+    scores = pd.DataFrame({"a": R.normal(size=30), "prob_cat": (np.arange(30) % 2 == 0) * 0.5 + 0.2, "prob_dog": (np.arange(30) % 2) * 0.5 + 0.3, "label_cat": np.arange(30) % 2,
+                           "label_dog": 1 - np.arange(30) % 2, "ground_truth": np.where(np.arange(30) % 4, label, "cat"), "label": label})  # fmt: skip
     scores.to_csv(tmp_path / "t.csv", index=False)
     task = read(f"table:{tmp_path / 't.csv'}")
     assert [column.name for column in task.columns] == ["a"]
@@ -1051,3 +1060,83 @@ def test_pictures_of_several_pages_are_told(tmp_path: Path):
     task = read(f"folder:{tmp_path}", workers=0, image_size=8)
     assert "1 pictures have several frames or pages, of which the first is read" in told(task)
     assert task.inputs[3, 0, 4, 4] == 255  # type: ignore[index]  # the first, which is red
+
+
+# --- ordinary data are no trouble ---
+
+
+def kept(frame: pd.DataFrame, path: Path, **given: object) -> list[str]:
+    frame.to_csv(path / "k.csv", index=False)
+    return [column.name for column in read(f"table:{path / 'k.csv'}", **given).columns]
+
+
+def test_sound_columns_are_kept(tmp_path: Path):
+    few = np.random.default_rng(1)
+    rare = pd.DataFrame(
+        {name: (few.random(200) < 0.04).astype(int) for name in ("foreign", "night", "chargeback", "label")}
+    )
+    assert kept(rare, tmp_path) == ["foreign", "night", "chargeback"], "rare things agree by chance"
+    yes = pd.DataFrame(
+        {name: few.choice(["yes", "no"], 60) for name in ("first_class", "on_target", "truthful", "label")}
+    )
+    assert kept(yes, tmp_path) == ["first_class", "on_target", "truthful"]
+    pixels = pd.DataFrame(few.random((40, 12)), columns=[f"pixel{k}" for k in range(12)]).assign(
+        label=np.arange(40) % 10
+    )
+    assert len(kept(pixels, tmp_path)) == 12
+    dummies = pd.get_dummies(
+        pd.DataFrame({"sex": few.integers(0, 2, 40), "smoker": few.integers(0, 2, 40)}),
+        columns=["sex", "smoker"],
+        dtype=int,
+    )
+    assert len(kept(dummies.assign(label=few.integers(0, 2, 40)), tmp_path)) == 4
+    ages = pd.DataFrame({"age": np.sort(few.permutation(80)[:30]), "index": few.normal(100, 5, 30).round(1), "row": [1, 2, 3] * 10,
+                         "transport": few.choice(["train", "bus", "car"], 30), "is_valid": few.integers(0, 2, 30), "label": few.integers(0, 2, 30)})  # fmt: skip
+    assert kept(ages, tmp_path) == ["age", "index", "row", "transport", "is_valid"]
+    assert "age only grows from row to row: where it counts them" in told(read(f"table:{tmp_path / 'k.csv'}"))
+    assert kept(ages.rename(columns={"age": "PassengerId"}), tmp_path)[0] == "index"
+    fever = few.integers(0, 2, 100)
+    predictor = pd.DataFrame(
+        {"a": few.normal(size=100), "fever": fever, "label": np.where(few.random(100) < 0.05, 1 - fever, fever)}
+    )
+    assert kept(predictor, tmp_path) == ["a", "fever"], "a strong feature is a feature"
+
+
+def test_counters_that_begin_anew_in_each_part(tmp_path: Path):
+    frame = pd.DataFrame(
+        {
+            "count": [*range(20), *range(10)],
+            "a": R.normal(size=30),
+            "split": ["train"] * 20 + ["test"] * 10,
+            "label": [0, 1] * 15,
+        }
+    )
+    assert kept(frame, tmp_path) == ["a"]
+
+
+def test_signs_and_units_are_told(tmp_path: Path):
+    frame = pd.DataFrame(
+        {"a": R.normal(size=30), "price": [f"${k % 5 + 1},{100 + k % 7}.50" for k in range(30)], "label": [0, 1] * 15}
+    )
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    assert "price looks like numbers with '$': without it they are read as numbers" in told(
+        read(f"table:{tmp_path / 't.csv'}")
+    )
+
+
+def test_labels_of_two_axes_say_what_to_write():
+    x = R.normal(size=(4, 2))
+    for y, words_ in (
+        (np.zeros((4, 1)), r"pass y.ravel\(\) of \[N, 1\]"),
+        (pd.DataFrame({"a": [0] * 4, "b": [1] * 4}), "a data frame of 2 columns"),
+    ):
+        with pytest.raises(InputError, match=words_):
+            Task.from_arrays(x, y)
+    assert Task.from_arrays(x, pd.DataFrame({"label": ["a", "b"] * 2})).classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    "names", [("test tube", "training shoes"), ("valid_id", "devil"), ("passed test", "failed test"), ("0", "unknown")]
+)
+def test_class_folders_whose_names_only_sound_like_parts(names: tuple[str, str], tmp_path: Path):
+    assert set(read(f"folder:{photos(tmp_path, *names)}", workers=0, image_size=8).classes) == set(names)

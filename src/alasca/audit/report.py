@@ -190,7 +190,9 @@ def found_in(records: Records) -> str:
         right = int(((records.suggested == records.true) & wrong & records.issue).sum())
         known = f" {int(wrong.sum())} are wrong in truth: {hit} of them were found, and {right} suggestions are right."
     if total < len(records.given):
-        known += f" {len(records.given) - total} samples have no label: theirs is the network's suggestion."
+        known += (
+            f" {len(records.given) - total} of {len(records.given)} samples have no label: the network suggests one."
+        )
     return (
         f"{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} The whole table is in "
         "<code>samples.csv</code>."
@@ -230,7 +232,7 @@ def confidences(records: Records) -> str:
     values = records.quality if confidence is None else confidence
     name = "mean probability of the given label over training" if confidence is None else "EMA confidence"
     if records.true is None:
-        return histogram("Confidence", [("all samples", "a", values)], name)
+        return histogram("Confidence", [("all samples", "a", values[np.isfinite(values)])], name)
     wrong = records.given != records.true
     known = records.judged
     groups = [("rightly labelled", "a", values[~wrong & known]), ("wrongly labelled", "b", values[wrong & known])]

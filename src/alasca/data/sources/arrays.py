@@ -164,7 +164,10 @@ def as_inputs(path: Path, name: str, array: np.ndarray) -> Tensor:
 def check_count(path: Path, name: str, array: np.ndarray, count: int) -> None:
     """Raise `InputError` unless there is one label an input."""
     if array.shape != (count,):
-        raise InputError(f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input")
+        raise InputError(
+            f"data: {path}: {name} has shape {list(array.shape)}; expected [{count}], one label an input "
+            "(of [N, 1] y.ravel(), of one-hot labels y.argmax(1))"
+        )
 
 
 def as_labels(

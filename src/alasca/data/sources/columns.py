@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from alasca.data.sources.base import shortened
 from alasca.data.sources.cells import is_empty, is_nothing, kind_of_cells, numbers_of
-from alasca.data.sources.labels import spelling_key
+from alasca.data.sources.giveaways import LEVELS, of_classes, only_grows, tells_all, unit_of, why_left_out
 from alasca.data.sources.table_files import Table, whole
 from alasca.data.text import words
 from alasca.data.transform import Column
 from alasca.errors import InputError
 
-LEVELS = 64
-"""Categories up to which each gets a number of its own; with more, the category's position is the number."""
 WORDS = 256
 """Words of a column of texts that get a number each, where it is read together with other columns."""
-IN_STEP = 20
-"""Rows from which whole numbers that only grow count the rows, whatever their steps."""
-NUMBERED = re.compile(
-    r"(unnamed: ?\d+|index|row|row_?(id|number|num)|level_0|__index_level_0__|ids?|uuid|guid|)", re.IGNORECASE
-)
-TELLING = re.compile(r"(label|true|truth|gold|class|target|category|annotat)", re.IGNORECASE)
 LEFT_OUT = {"empty": "empty", "infinite": "no finite number", "list": "lists", "object": "objects"}
 
 
@@ -58,7 +49,7 @@ def choose_columns(
     left: list[str] = []
     texts: list[str] = []
     notes: list[str] = []
-    scores = set() if asked else of_classes(names, {label for label in labels if label is not None})
+    scores = set() if asked else of_classes(table, names, labels)
     for name in names:
         cells = table.column(name, "input")
         kind, form = kind_of_cells(cells)
@@ -69,10 +60,14 @@ def choose_columns(
                 f"data: {table.path}: column {name!r} can't be read ({why}); expected numbers, categories or texts"
             )
         if not asked:
-            scored = name in scores and kind == "number" and not ((values < 0) | (values > 1)).any()
-            why = why or ("one for each class" if scored else why_left_out(name, cells, kind, values, labels))
+            why = why or ("one for each class" if name in scores else None)
+            why = why or why_left_out(name, cells, kind, values, rows, labels)
         if why is None and not asked and kind in ("category", "number") and tells_all(cells, labels):
             notes.append(f"{name} tells every label by itself: where it was made from it, name the inputs with --input")
+        if why is None and not asked and kind == "number" and only_grows(values):
+            notes.append(f"{name} only grows from row to row: where it counts them, name the inputs with --input")
+        if why is None and kind in ("category", "text") and (unit := unit_of(cells)) is not None:
+            notes.append(f"{name} looks like numbers with {unit!r}: without it they are read as numbers")
         if why is not None:
             left.append(f"{name} ({why})")
         elif kind in ("number", "date"):
@@ -83,78 +78,6 @@ def choose_columns(
         else:
             chosen.append(worded(name, cells, rows) if kind == "text" else categorical(name, cells, rows))
     return Choice(tuple(chosen), tuple(left), tuple(texts), tuple(notes))
-
-
-def why_left_out(
-    name: str, cells: Sequence[Any], kind: str, values: np.ndarray, labels: Sequence[str | None]
-) -> str | None:  # fmt: skip
-    """Why a column teaches nothing about the samples, or None."""
-    if is_row_number(name, values, kind):
-        return "counts the rows"
-    if kind != "text" and all(cell == cells[0] for cell in cells):
-        return "always the same"
-    if kind in ("category", "number") and holds_labels(name, cells, labels):
-        return "says the label"
-    return None
-
-
-def is_row_number(name: str, values: Sequence[float] | np.ndarray, kind: str = "number") -> bool:
-    """Whether a column only counts rows: by its name; whole numbers or dates in constant steps; 0 to N - 1 or 1 to N in
-    any order; whole numbers that only grow over twenty rows or more.
-
-    >>> is_row_number("x", [3, 5, 7]), is_row_number("x", [3, 4, 6]), is_row_number("x", [2, 0, 1])
-    (True, False, True)
-    >>> is_row_number("Unnamed: 0", []), is_row_number("x", [0.1, 0.2, 0.3])
-    (True, False)
-    """
-    if NUMBERED.fullmatch(str(name).strip()):
-        return True
-    values = np.asarray(values, dtype=np.float64)
-    if kind not in ("number", "date") or len(values) < 3:
-        return False
-    if not np.isfinite(values).all() or (kind == "number" and (values != np.round(values)).any()):
-        return False
-    steps, size = np.diff(values), len(values)
-    if steps[0] and (steps == steps[0]).all():
-        return True
-    ordered = np.sort(values)
-    if any((ordered == np.arange(first, first + size)).all() for first in (0, 1)):
-        return True
-    return kind == "number" and size >= IN_STEP and bool((steps > 0).all() or (steps < 0).all())
-
-
-def holds_labels(name: str, cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
-    """Whether a column is the labels again, or labels of the same samples by somebody else.
-
-    It is where it tells the label by itself and is called like labels or has the same texts; and where its texts are
-    names of the classes, and it is called like labels or agrees with them in nine of ten rows.
-    """
-    pairs = [
-        (spelling_key(str(cell)), spelling_key(label)) for cell, label in zip(cells, labels, strict=False) if label
-    ]
-    levels, classes = {cell for cell, _ in pairs}, {label for _, label in pairs}
-    if len(levels) < 2 or len(levels) > len(pairs) // 2:
-        return False
-    called = bool(TELLING.search(name))
-    if len(set(pairs)) == len(levels) == len(classes) and (called or levels == classes):
-        return True
-    agree = sum(cell == label for cell, label in pairs)
-    return levels <= classes and (called or 10 * agree >= 9 * len(pairs))
-
-
-def of_classes(names: Sequence[str], classes: Collection[str]) -> set[str]:
-    """Columns of which there is one for each class, called after it: the label one-hot, or somebody's scores.
-
-    >>> sorted(of_classes(["a", "is_cat", "is_dog", "cat"], {"cat", "dog"}))
-    ['is_cat', 'is_dog']
-    """
-    found: set[str] = set()
-    for name in names:
-        for each in classes:
-            prefix = name.removesuffix(each)
-            if len(classes) > 1 and prefix != name and all(f"{prefix}{other}" in names for other in classes):
-                found.add(name)
-    return found
 
 
 def unseen(table: Table, columns: Sequence[Column], rows: np.ndarray) -> tuple[str, ...]:
@@ -170,13 +93,6 @@ def unseen(table: Table, columns: Sequence[Column], rows: np.ndarray) -> tuple[s
                     f"{column.name}: {len(odd):,} rows have categories that training has not (read as none): {names}"
                 )
     return tuple(notes)
-
-
-def tells_all(cells: Sequence[Any], labels: Sequence[str | None]) -> bool:
-    """Whether each of a few levels of a column stands for one class and for no other, over twenty rows or more."""
-    pairs = {(str(cell), label) for cell, label in zip(cells, labels, strict=False) if label is not None}
-    levels, classes = {cell for cell, _ in pairs}, {label for _, label in pairs}
-    return len(cells) >= IN_STEP and 1 < len(pairs) == len(levels) == len(classes) <= LEVELS
 
 
 def numeric(

@@ -126,6 +126,11 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
             )
     elif classes:
         train = root
+        for name in (name for several in known.values() for name in several):
+            if not subfolders(root / name) and any(True for _ in walk(root / name, Counter())):
+                raise InputError(
+                    f"data: {root / name} holds pictures, but no class folders; add some, move it away, or {ANYWAY}"
+                )
     else:
         raise InputError(
             f"data: all folders of {root} are named as parts of a data set ({shortened(names)}), none of them to "
@@ -137,7 +142,8 @@ def find_parts(root: Path, classes_are_splits: bool) -> tuple[dict[int, Path], l
         for name in known.get(part, ()):
             if name not in usable[:1]:
                 why = f"{usable[0]}/ is read" if usable else "it has no class folders"
-                notes.append(f"{name}/ is not read: {why}")
+                count = sum(1 for _ in walk(root / name, Counter()))
+                notes.append(f"{name}/ is not read ({count:,} pictures): {why}")
         if usable:
             parts[part] = within(root / usable[0], part)
     if HELD in parts and TEST not in parts:  # the only one there is to judge on
@@ -154,7 +160,7 @@ def within(root: Path, part: int) -> Path:
 
 def set_aside(name: str, parts: dict[int, Path], root: Path) -> bool:
     """Whether a folder beside class folders is a part of its own."""
-    return parts[TRAIN] == root and len(parts) > 1 and name in parts_among(subfolders(root))
+    return parts[TRAIN] == root and name in parts_among(subfolders(root))
 
 
 def pictures_in(root: Path, classes_are_splits: bool) -> Found:

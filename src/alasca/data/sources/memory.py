@@ -16,7 +16,8 @@ from alasca.data.pictures import SUFFIXES, PictureFiles
 from alasca.data.samples import subset
 from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.base import check_task, shortened
-from alasca.data.sources.columns import NUMBERED, Choice, choose_columns, holds_labels, table_numbers, told, unseen
+from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told, unseen
+from alasca.data.sources.giveaways import NUMBERED, holds_labels
 from alasca.data.sources.labels import Labels, assign, read_labels
 from alasca.data.sources.looks import looked_over
 from alasca.data.sources.pictures import SKIP, picture_source
@@ -139,6 +140,16 @@ def label_column(what: str, labels: Any, classes: Sequence[Any] | None = None) -
     """Labels as a column; whole numbers are positions in the classes where these are named by texts."""
     if isinstance(labels, Tensor):
         labels = labels.detach().cpu().numpy()
+    if isinstance(labels, pd.DataFrame):
+        if labels.shape[1] != 1:
+            raise InputError(
+                f"data: {what}: a data frame of {labels.shape[1]} columns; pass one of them, frame['label']"
+            )
+        labels = labels.iloc[:, 0]
+    if getattr(labels, "ndim", 1) == 2:
+        raise InputError(
+            f"data: {what}: of shape {list(labels.shape)}; pass y.ravel() of [N, 1], y.argmax(1) of one-hot"
+        )
     values = labels.tolist() if hasattr(labels, "tolist") else labels
     if isinstance(values, str) or not isinstance(values, Iterable):
         raise InputError(f"data: {what}: {values!r}; expected one label a sample")

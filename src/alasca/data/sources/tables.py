@@ -31,6 +31,19 @@ from alasca.errors import InputError
 
 RESERVED = ("label", "true_label", "id", "split")
 """Columns that are never inputs unless `--input` names them."""
+OTHER_PARTS = {
+    "",
+    "holdout",
+    "hold-out",
+    "heldout",
+    "held-out",
+    "eval",
+    "evaluation",
+    "unlabeled",
+    "unlabelled",
+    "extra",
+}
+"""What stands beside names of parts in columns that hold such."""
 PICTURES, TEXT = ("path", "image", "file"), "text"
 
 
@@ -68,7 +81,7 @@ def task_of(found: Table, reading: Reading) -> Task:
     true = None
     if true_name is not None:
         true = read_labels(true_name, found.column(true_name, "true"), found.where, recipe.missing_label, declared)
-    part, part_notes = parts_of(found, recipe.split, given, true)
+    part, part_notes = parts_of(found, recipe.split, given, true, recipe.input is not None)
     kept, tested = np.nonzero((part == TRAIN) | (part == HELD))[0], np.nonzero(part == TEST)[0]
     columns = {"given": given.take(part == TRAIN), "all": given} | ({} if true is None else {"true": true})
     assigned = assign(columns, recipe, declared, drop=True)
@@ -138,7 +151,7 @@ def made_of(found: Table, read: Read, reading: Reading, made: Made, kept: np.nda
 
 
 def parts_of(
-    found: Table, name: str | None, given: Labels, true: Labels | None
+    found: Table, name: str | None, given: Labels, true: Labels | None, chosen: bool
 ) -> tuple[np.ndarray, tuple[str, ...]]:  # fmt: skip
     """What each row is for, by the source or the split column, and what to say of it.
 
@@ -152,7 +165,8 @@ def parts_of(
     if parted and found.parts is not None:
         part, name = found.parts.copy(), "the set"
     elif name is None:
-        refuse_unnamed_split(found)
+        if not chosen:
+            refuse_unnamed_split(found)
         return np.full(len(given), TRAIN), ()
     else:
         cells = found.texts(name)
@@ -181,15 +195,16 @@ def refuse_unnamed_split(found: Table) -> None:
     for name in map(str, found.frame.columns):
         cells = found.column(name)
         levels = {cell if isinstance(cell, str) else "" for cell in cells[:1000]}
-        if re.fullmatch(r"is_?(train|training|test|testing|val|valid)", name.lower()):
+        if re.fullmatch(r"is_?(train|training|test|testing)", name.lower()):
             raise InputError(
                 f"data: {found.path}: column {name!r} says what rows are for; write train and test into a "
-                "column split in its place"
+                "column split in its place, or name the inputs with --input"
             )
-        if 1 < len(levels) < 7 and any(part_of(level) == TRAIN for level in levels):
+        known = {level for level in levels if part_of(level) is not None}
+        if len(levels) > 1 and known and all(level.strip().casefold() in OTHER_PARTS for level in levels - known):
             raise InputError(
                 f"data: {found.path}: column {name!r} says {shortened(sorted(levels))}; add --split {name} where it is "
-                "for that, or rename it"
+                "for that, or --input without it"
             )
 
 
@@ -223,7 +238,10 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
             left = tuple(text for text in choice.left_out if not text.startswith(f"{only[0]} ("))
             return Read(kind, (only[0],), Choice((), left))
     if several := [*texts, *lists]:
-        raise InputError(f"data: {found.path}: which column holds the inputs? --input {' or --input '.join(several)}")
+        both = f", or all of them, --input {','.join(texts)}" if len(texts) > 1 else ""
+        raise InputError(
+            f"data: {found.path}: which column holds the inputs? --input {' or --input '.join(several)}{both}"
+        )
     left = choice.left_out
     only_one = f"its column {left[0]}" if len(left) == 1 else f"only {shortened(left)}" if left else "nothing else"
     raise InputError(
