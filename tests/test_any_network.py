@@ -423,3 +423,36 @@ def test_rows_that_all_move_are_no_second_axis():
 
     seen = survey(Mixed(), (torch.randn(5, 5, 4),), {}, 3)
     assert {visit.name: visit.order for visit in seen.visits} == {"first": None, "mix": None, "last": None}
+
+
+class Squeezed(nn.Module):
+    """A block of Conv1d with squeeze and excitation, whose linear layers are as wide as its channels."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv, self.norm, self.gate = (
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.BatchNorm1d(width),
+            nn.Sequential(nn.Linear(width, 4), nn.ReLU(), nn.Linear(4, width)),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        found = self.norm(self.conv(x))
+        return x + found * self.gate(found.mean(2)).sigmoid()[..., None]
+
+
+@pytest.mark.parametrize("length", [8, 20])
+def test_channels_are_found_where_there_are_as_many_as_steps(length: int):
+    net = nn.Sequential(
+        Squeezed(8),
+        Squeezed(8),
+        Squeezed(8),
+        Squeezed(8),
+        nn.LayerNorm([8, length]),
+        nn.AdaptiveAvgPool1d(1),
+        nn.Flatten(),
+        nn.Linear(8, 3),
+    )
+    seen = survey(net, (torch.randn(2, 8, length),), {}, 3)
+    orders = {visit.name: visit.order for visit in seen.visits if visit.output.dim() == 3}
+    assert all(orders[name] == (0, 2, 1) for name in "01234"), orders

@@ -107,12 +107,13 @@ def order_of(visit: Visit, before: list[Visit]) -> tuple[int, ...] | None:
         return None
     spread = [part.out_channels for part in parts if isinstance(part, _ConvNd)]
     spread += [part.num_features for part in parts if isinstance(part, _BatchNorm)]
-    if spread or linear:
-        fits = output.shape[1] in spread and (
-            output.shape[2] not in linear or isinstance(parts[-1], _ConvNd | _BatchNorm)
-        )
-        return CHANNELS_FIRST if fits else None
     last = next((each for each in reversed(before) if each.output.dim() == 3), None)
+    over_time = isinstance(visit.module, nn.LayerNorm) and last is not None and last.output.shape == output.shape
+    if (spread or linear) and not over_time:
+        weighted = [part for part in parts if isinstance(part, _ConvNd | _BatchNorm | nn.LayerNorm | nn.Linear)]
+        ends = [isinstance(part, _ConvNd | _BatchNorm) for part in (weighted[0], weighted[-1])]
+        fits = output.shape[1] in spread and (output.shape[2] not in linear or any(ends))
+        return CHANNELS_FIRST if fits else None
     alike = last is not None and last.order == CHANNELS_FIRST and last.output.shape[1] == output.shape[1]
     return CHANNELS_FIRST if alike else None
 
