@@ -960,6 +960,12 @@ def test_marks_of_other_programs_for_no_label(tmp_path: Path):
         assert f"add --missing-label={mark.strip()}" in told(read(numbers(tmp_path, [*labels, mark, mark]))), mark
 
 
+def test_several_labels_in_one_are_told(tmp_path: Path):
+    task = read(numbers(tmp_path, ["cat", "dog", "cat|dog", "['cat']"] * 4))
+    assert "classes that hold several others are classes of their own here: \"['cat']\", 'cat|dog'" in told(task)
+    assert "several" not in told(read(numbers(tmp_path, ["a/b", "c", "d"] * 4)))
+
+
 def test_spellings_that_look_the_same():
     for pair in (("01", "1"), ("+1", "1"), ("dog", "dog\u200b"), ("it's", "it\u2019s"), ("a-b", "a\u2010b"), ("'dog'", "dog"),
                  ("golden_retriever", "Golden retriever"), ("<=50K", "<=50K."), ("100000", "1E5")):  # fmt: skip

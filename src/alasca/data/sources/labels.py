@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -209,7 +209,19 @@ def assign(
             f"class {name!r} has {counts[name]:,} samples; where it means that there is no label, add "
             f"--missing-label={name.strip()}"
         )
+    if several := [name for name in classes if several_in(name, counts)]:
+        notes.append(f"classes that hold several others are classes of their own here: {quoted(several)}")
     return Assigned(classes, found, tuple(notes))
+
+
+def several_in(name: str, classes: Collection[str]) -> bool:
+    """Whether a class looks like several: others of them between marks, or a list written as text.
+
+    >>> several_in("cat|dog", {"cat", "dog"}), several_in("cat/dog", {"cat"}), several_in("['cat', 'dog']", ())
+    (True, False, True)
+    """
+    parts = [part.strip() for part in re.split(r"[|;,/]", name)]
+    return (len(parts) > 1 and all(part in classes for part in parts)) or bool(re.fullmatch(r"\[.*\]", name))
 
 
 def positions_of(labels: Labels, position: Mapping[str, int], alike: Sequence[Sequence[str]] = ()) -> Tensor:
