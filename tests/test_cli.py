@@ -497,7 +497,7 @@ def test_folders_that_are_there_already(tmp_path: Path, capsys, monkeypatch):
     """What a kill left before it was a run begins anew; a finished one is to be looked at, a stopped one goes on."""
     monkeypatch.chdir(tmp_path)
     Path("left").mkdir()
-    for name in ("labels.safetensors", "metrics.jsonl", ".run.json.0a1b2c3d.tmp"):
+    for name in ("labels.safetensors", "metrics.jsonl", ".run.json.0a1b2c3d.tmp", ".tmpVm36uy"):
         Path("left", name).write_bytes(b"")
     code, _, err = run("train", *FAST, "--out", "left", capsys=capsys)
     assert (code, err) == (0, "")

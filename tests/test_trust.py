@@ -270,7 +270,7 @@ def test_links_that_were_planted_lead_nowhere(tmp_path: Path):
 
 def test_what_a_kill_left_of_files_is_swept_away(tmp_path: Path):
     run = stopped(tmp_path / "run")
-    for name in (".model.json.0a1b2c3d.tmp", ".mine.0a1b2c3d.tmp"):
+    for name in (".model.json.0a1b2c3d.tmp", ".mine.0a1b2c3d.tmp", ".tmpVm36uy"):
         (run.path / name).touch()
     resume(run.path)
     assert [entry.name for entry in run.path.glob(".*")] == [".mine.0a1b2c3d.tmp"]

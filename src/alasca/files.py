@@ -84,9 +84,13 @@ def put(temporary: Path, path: Path) -> None:
 def left_over(name: str) -> str | None:
     """Whose place a file was to take that a kill left, by its name; None for others.
 
-    >>> left_over(".run.json.0a1b2c3d.tmp"), left_over("run.json")
-    ('run.json', None)
+    The library of safetensors has names of its own, which do not say whose place it is.
+
+    >>> left_over(".run.json.0a1b2c3d.tmp"), left_over(".tmpVm36uy"), left_over("run.json"), left_over(".tmp")
+    ('run.json', 'labels.safetensors', None, None)
     """
+    if re.fullmatch(r"\.tmp[0-9A-Za-z]{6}", name):
+        return "labels.safetensors"
     found = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}\.tmp", name)
     return None if found is None else found[1]
 
