@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from alasca.core import Batch, Clock, LossMethod, Net, Problem, backbone, unwrapped
 from alasca.data.loader import Loader
-from alasca.distributed import gather_rows, join, leave, world
+from alasca.distributed import barrier, gather_rows, join, leave, world
 from alasca.engine import Progress, Stopped, Trainer
 from alasca.functional import cross_entropy
 from alasca.methods import create_method, list_methods, method_class, short_run, wrap
@@ -121,6 +121,7 @@ def worker(folder: Path) -> None:
     resume(folder, 8 * size)
     found = agreement() if size == 2 else {}
     (folder / f"{rank}.json").write_text(json.dumps(found))
+    barrier()  # as runs end: whoever serves the others does not leave before them
     leave()
 
 
