@@ -207,8 +207,8 @@ def test_a_folder_of_another_version_is_told(tmp_path: Path):
             (run.path / "kept").rename(run.path / "done.json")
         path = run.path / name
         before = path.read_text()
-        path.write_text(before.replace('"format": 3', '"format": 99'))
-        with pytest.raises(InputError, match=rf"{name}: format 99, expected 3; it is another version's run"):
+        path.write_text(before.replace('"format": 4', '"format": 99'))
+        with pytest.raises(InputError, match=rf"{name}: format 99, expected 4; it is another version's run"):
             read_it()
         path.write_text(before)
 
@@ -486,13 +486,13 @@ def test_what_was_not_held_out_or_seen_has_a_row_all_the_same(tmp_path: Path):
     assert (records.visits[records.held] == 0).all()
     assert (records.visits[~records.held] == 2).all()
     assert np.isfinite(records.quality).all()
-    assert np.isnan(records.extra["sub_quality"][records.held]).all()
+    assert np.isnan(records.extra["sub_probability"][records.held]).all()
     assert np.isnan(records.extra["ema_confidence"][records.held]).all()
     model, task = alasca.load(run.path), read("digits")
     row = {name: k for k, name in enumerate(task.ids)}
     held = [row[records.ids[k]] for k in np.nonzero(records.held)[0]]
     own = model.predict(task.inputs[held])[np.arange(20), records.given[records.held]]
-    np.testing.assert_allclose(records.quality[records.held], own, atol=1e-5)
+    np.testing.assert_allclose(records.extra["mean_probability"][records.held], own, atol=1e-5)
 
 
 def test_published_recipes_give_what_the_command_line_leaves_out(tmp_path: Path, capsys, monkeypatch):

@@ -15,7 +15,7 @@ LAYERS = [
     {"cli", "testing"},
     {"estimator", "integrations", "paper"},
     {"training"},
-    {"audit", "engine"},
+    {"audit", "engine", "repair"},
     {"runs", "criterion"},
     {"data", "networks", "methods"},
     {"sample_selection", "checkpoint"},

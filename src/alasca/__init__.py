@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from alasca import functional as functional
+    from alasca.audit.issues import LabelIssues as LabelIssues
+    from alasca.audit.issues import find_label_issues as find_label_issues
     from alasca.core import LossMethod as LossMethod
     from alasca.core import Method as Method
     from alasca.core import MethodWrapper as MethodWrapper
@@ -31,6 +33,7 @@ _HOMES = {
     "Alasca": "methods.alasca",
     "AlascaLoss": "criterion",
     "InputError": "errors",
+    "LabelIssues": "audit.issues",
     "LossMethod": "core",
     "Method": "core",
     "MethodWrapper": "core",
@@ -40,6 +43,7 @@ _HOMES = {
     "SubClassifiers": "surgery",
     "Task": "data",
     "create_method": "methods",
+    "find_label_issues": "audit.issues",
     "list_methods": "methods",
     "named_recipe": "published_recipes",
     "load": "runs",
@@ -50,6 +54,7 @@ __all__ = [
     "Alasca",
     "AlascaLoss",
     "InputError",
+    "LabelIssues",
     "LossMethod",
     "Method",
     "MethodWrapper",
@@ -59,6 +64,7 @@ __all__ = [
     "SubClassifiers",
     "Task",
     "create_method",
+    "find_label_issues",
     "functional",
     "list_methods",
     "load",

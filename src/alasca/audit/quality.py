@@ -1,66 +1,87 @@
-"""The quality of every label, from what training recorded and what the trained network says."""
+"""The quality of every label of a run: what training recorded, what other samples say, what the network predicts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from alasca.audit.issues import find_issues
+from alasca.audit.evidence import Witnesses, weigh
+from alasca.audit.verdict import KEEP, REVIEW, Verdict, judge
 from alasca.runs import Records
 from alasca.stores import Traced, against_others
 
 
-def assess(
-    ids: Sequence[str],
-    classes: Sequence[str],
-    given: Tensor,
-    traced: Traced,
-    log_p: Tensor,
-    held: np.ndarray,
-    unread: np.ndarray,
-    columns: Mapping[str, Tensor],
-    truth: Tensor | None,
-) -> Records:
-    """A row for every sample.
+@dataclass(frozen=True)
+class Known:
+    """What a finished training knows of its N samples.
 
-    Args:
+    Attributes:
         ids, classes: names.
-        given: labels ``[N]``.
+        given: labels ``[N]``; -1: none.
         traced: sums over training visits ``[N]``.
         log_p: the trained network's log-probabilities of the plain samples ``[N, K]``.
         held: which were held out ``[N]``.
         unread: which could not be read ``[N]``: nothing is known of their labels.
         columns: what the method knows of each sample, by name ``[N]``.
+        features, cheap: out-of-sample probabilities ``[N, K]``; see `Witnesses`. At least one.
         truth: true labels, for evaluation only, or None.
     """
-    absent = array(given) < 0
-    unread = unread & ~absent
-    probability, margin, _ = against_others(log_p, given.clamp(min=0))
-    seen, visits = traced.visits > 0, traced.visits.clamp(min=1)
-    predicted = log_p.argmax(1)
-    quality = (traced.probability / visits).where(seen, probability).clamp(0, 1)
-    differing = (traced.differing / visits).where(seen, (predicted != given).float())
-    rival = traced.rival.long().where(seen & (traced.differing > 0), predicted)
-    issue, suggested = find_issues(array(given), array(differing), array(rival))
-    issue[unread], suggested[unread] = False, array(given)[unread]
-    issue[absent], suggested[absent] = False, array(predicted)[absent]
-    extra = {name: array(values.cpu().double()) for name, values in columns.items()}
-    for column in extra.values():
-        column[absent] = np.nan
-    if bool((traced.sub_visits > 0).any()):
-        visited = traced.sub_visits.clamp(min=1)
-        for name, values in (("sub_quality", traced.sub_probability), ("sub_margin", traced.sub_margin)):
-            extra[name] = array((values / visited).masked_fill(traced.sub_visits == 0, float("nan")))
-    final, gap, share = array(quality), array((traced.margin / visits).where(seen, margin)), array(differing)
-    final[unread | absent] = np.nan
-    gap[absent] = share[absent] = np.nan
-    return Records(
-        tuple(ids), tuple(classes), array(given), array(predicted), suggested, issue, final,
-        gap, share, array(traced.visits), held, extra,
-        None if truth is None else array(truth),
+
+    ids: Sequence[str]
+    classes: Sequence[str]
+    given: Tensor
+    traced: Traced
+    log_p: Tensor
+    held: np.ndarray
+    unread: np.ndarray
+    columns: Mapping[str, Tensor]
+    features: np.ndarray | None
+    cheap: np.ndarray | None
+    truth: Tensor | None
+
+
+def assess(known: Known) -> tuple[Records, Verdict | None]:
+    """A row for every sample, and the verdict on the labels that there are; None where all are one class."""
+    given = array(known.given)
+    judged = (given >= 0) & ~known.unread
+    probability, margin, _ = against_others(known.log_p, known.given.clamp(min=0))
+    seen, visits = known.traced.visits > 0, known.traced.visits.clamp(min=1)
+    predicted = known.log_p.argmax(1)
+    columns = {"mean_probability": array((known.traced.probability / visits).where(seen, probability).clamp(0, 1))}
+    sub_seen = known.traced.sub_visits > 0
+    if bool(sub_seen.any()):
+        visited = known.traced.sub_visits.clamp(min=1)
+        for name in ("sub_probability", "sub_margin"):
+            columns[name] = array((getattr(known.traced, name) / visited).masked_fill(~sub_seen, float("nan")))
+    margins = array((known.traced.margin / visits).where(seen, margin))
+    differing = array((known.traced.differing / visits).where(seen, (predicted != known.given).float()))
+    columns |= {name: array(values.cpu().double()) for name, values in known.columns.items()}
+    verdict = None
+    quality, sure = np.full(len(given), np.nan), np.full(len(given), np.nan)
+    suggested, issue = np.where(given < 0, array(predicted), given), np.zeros(len(given), dtype=bool)
+    decision = np.where(given < 0, REVIEW, KEEP).astype(object)
+    if judged.any() and len(np.unique(given[judged])) > 1:
+        part = [None if each is None else each[judged] for each in (known.features, known.cheap)]
+        witnesses = Witnesses(margins[judged], columns.get("sub_margin", margins)[judged], *part)
+        evidence = weigh(given[judged], witnesses)
+        verdict = judge(given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()))
+        quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue
+        sure[judged], decision[judged] = verdict.suggested_probability, verdict.decision
+        outside = np.full(len(given), np.nan)
+        outside[judged] = evidence.probability[np.arange(int(judged.sum())), given[judged]]
+        columns["out_of_sample"] = outside
+    for column in (*columns.values(), margins, differing):
+        column[given < 0] = np.nan
+    columns["mean_probability"][known.unread] = np.nan
+    records = Records(
+        tuple(known.ids), tuple(known.classes), given, array(predicted), suggested, issue, quality, decision, sure,
+        margins, differing, array(known.traced.visits), known.held, columns,
+        None if known.truth is None else array(known.truth),
     )  # fmt: skip
+    return records, verdict
 
 
 def array(tensor: Tensor) -> np.ndarray:

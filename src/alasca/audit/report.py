@@ -229,7 +229,7 @@ def choices(history: list[dict[str, Any]]) -> str:
 def confidences(records: Records) -> str:
     """Histogram of confidence in the given label, split by truth where it is known."""
     confidence = records.extra.get("ema_confidence")
-    values = records.quality if confidence is None else confidence
+    values = records.extra["mean_probability"] if confidence is None else confidence
     name = "mean probability of the given label over training" if confidence is None else "EMA confidence"
     if records.true is None:
         return histogram("Confidence", [("all samples", "a", values[np.isfinite(values)])], name)

@@ -1,4 +1,4 @@
-"""The command line: `alasca demo | train | resume | report | list`."""
+"""The command line: `alasca demo | clean | audit | repair | train | resume | report | list`."""
 
 from __future__ import annotations
 

@@ -34,6 +34,31 @@ def parse_options(given: list[str]) -> dict[str, Any]:
     return options
 
 
+def data_of(text: str) -> str:
+    """What ``--data`` takes, from that or from the path of a folder, a table or an archive.
+
+    Raises:
+        InputError: neither.
+    """
+    from alasca.data import SOURCES
+    from alasca.data.sources.table_files import SUFFIXES, suffix_of
+
+    path = Path(text)
+    if text.partition(":")[0] in SOURCES or not text or not path.exists():
+        return text
+    if path.is_dir():
+        inside = {entry.name for entry in path.iterdir()}
+        if inside & {"dataset_dict.json", "dataset_info.json"}:
+            return f"hf:{text}"
+        arrays = inside & {"x.npy", "x_train.npy"}
+        tables = [name for name in inside if suffix_of(Path(name)) in SUFFIXES]
+        pictures = any(entry.is_dir() and not entry.name.startswith(".") for entry in path.iterdir())
+        return f"{'npy' if arrays else 'table' if tables and not pictures else 'folder'}:{text}"
+    if suffix_of(path) in SUFFIXES or path.suffix == ".npz":
+        return f"{'npz' if path.suffix == '.npz' else 'table'}:{text}"
+    raise InputError(f"data: {text}: expected a folder of pictures, a table ({', '.join(SUFFIXES)}) or an .npz archive")
+
+
 def value_of(option: str, arguments: list[str]) -> str | None:
     """What follows an option, if it is there."""
     for k, argument in enumerate(arguments):

@@ -16,8 +16,8 @@ from typing import Any
 from cyclopts.config import Dict, Toml
 
 from alasca.cli.arguments import value_of
+from alasca.cli.cleaning import app
 from alasca.cli.codes import ENDED, FAILED
-from alasca.cli.commands import app
 from alasca.cli.outcome import ending, show
 from alasca.errors import InputError
 from alasca.files import read_bytes, reason

@@ -41,10 +41,19 @@ WHOLE: Any = {"converter": whole}
 """Of options that take whole numbers."""
 
 
-def options_of(settings: type) -> type:
-    """A class of command-line options, one for each field of a class of settings, in the field's group."""
+def options_of(settings: type, name: str = "", leave_out: tuple[str, ...] = (), opened: bool = False) -> type:
+    """A class of command-line options, one for each field of a class of settings, in the field's group.
+
+    Args:
+        settings: `Recipe` or `Place`.
+        name: of the class.
+        leave_out: fields without an option.
+        opened: let all options be None where they are not given.
+    """
     hints, made = types_of(settings), []
     for each in dataclasses.fields(settings):
+        if each.name in leave_out:
+            continue
         hint, default = hints[each.name], each.default
         extra: dict[str, Any] = {}
         if each.metadata.get("set"):  # name=value, repeated
@@ -53,15 +62,19 @@ def options_of(settings: type) -> type:
             extra = {"negative": ""}
         elif hint in (int, int | None, tuple[int, ...]):
             extra = WHOLE
+        if opened:
+            hint, default = hint | None, None
         parameter = Parameter(group=GROUPS[each.metadata["group"]], help=each.metadata["help"], **extra)
         made.append((each.name, Annotated[hint, parameter], dataclasses.field(default=default)))
-    found = dataclasses.make_dataclass(f"{settings.__name__}Options", made, frozen=True)
+    found = dataclasses.make_dataclass(name or f"{settings.__name__}Options", made, frozen=True)
     found.__module__ = __name__  # what the standard library makes is a leaf to cyclopts
     return Parameter(name="*")(found)
 
 
 RecipeOptions: Any = options_of(Recipe)
 PlaceOptions: Any = options_of(Place)
+OpenOptions: Any = options_of(Recipe, "OpenOptions", ("data",), opened=True)
+"""Options of a recipe whose data are an argument; what is not given is None, and chosen to suit the data."""
 
 
 def recipe_of(options: Any) -> Recipe:
@@ -72,6 +85,13 @@ def recipe_of(options: Any) -> Recipe:
     """
     given = {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}
     return Recipe(**{**given, "options": parse_options(given["options"] or [])})
+
+
+def given_of(options: Any) -> dict[str, Any]:
+    """The settings of a recipe that were given."""
+    given = {each.name: getattr(options, each.name) for each in dataclasses.fields(options)}
+    found = {name: value for name, value in given.items() if value is not None}
+    return {**found, "options": parse_options(found["options"])} if "options" in found else found
 
 
 def place_of(options: Any) -> Place:

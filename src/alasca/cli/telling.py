@@ -20,13 +20,13 @@ from alasca.terminal import say, typed, visible
 from alasca.values import written
 
 
-def carry_out(folder: Path, work: Callable[[], RunFolder]) -> int:
-    """Run training, and say how it ended and what to type next."""
+def carry_out(folder: Path, work: Callable[[], RunFolder], tells: bool = True) -> int:
+    """Run training, and say how it ended and what to type next; without `tells`, `work` says so itself."""
     joined = join()
     try:
         with resumable(folder):
             run = work()
-            if world()[0] == 0:
+            if tells and world()[0] == 0:
                 tell(run)
             return ENDED
     finally:

@@ -8,6 +8,8 @@ from alasca.engine.metrics import finite as finite
 from alasca.engine.optimizers import Optimizers as Optimizers
 from alasca.engine.probe import SampleProbe as SampleProbe
 from alasca.engine.probe import accuracy as accuracy
+from alasca.engine.probe import outputs_of as outputs_of
+from alasca.engine.probe import plain_views as plain_views
 from alasca.engine.probe import predictions as predictions
 from alasca.engine.progress import Progress as Progress
 from alasca.engine.schedule import lr_factor as lr_factor

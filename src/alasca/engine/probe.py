@@ -152,17 +152,29 @@ def predictions(
         rows: positions ``[B]``; None: all.
         only: the kind that is kept, where one is enough; None: all.
     """
-    plain = [unwrapped(net) for net in nets]
-    rows = torch.arange(len(samples), device=samples.labels.device) if rows is None else rows
-    batches = torch.split(rows, BATCH)
     found: dict[str, list[Tensor]] = {}
-    with evaluating([*plain, method]):
-        for at, inputs in zip(batches, samples.read(batches), strict=True):
-            view = samples.transform.view(inputs, "plain", at)
-            for kind, values in method.predictions([net(view) for net in plain]).items():
+    with evaluating([method]):
+        for outputs in outputs_of(nets, samples, rows):
+            for kind, values in method.predictions(outputs).items():
                 if only in (None, kind):
                     found.setdefault(kind, []).append(values)
     return {kind: torch.cat(values) for kind, values in found.items()}
+
+
+def outputs_of(nets: Sequence[nn.Module], samples: Samples, rows: Tensor | None = None) -> Iterator[list[Output]]:
+    """What networks return of plain samples, batch by batch, by one process alone; `rows`: positions, None: all."""
+    plain = [unwrapped(net) for net in nets]
+    with evaluating(plain):
+        for view in plain_views(samples, rows):
+            yield [net(view) for net in plain]
+
+
+def plain_views(samples: Samples, rows: Tensor | None = None) -> Iterator[Tensor]:
+    """Plain samples as networks read them, batch by batch; `rows`: positions, None: all."""
+    rows = torch.arange(len(samples), device=samples.labels.device) if rows is None else rows
+    batches = torch.split(rows, BATCH)
+    for at, inputs in zip(batches, samples.read(batches), strict=True):
+        yield samples.transform.view(inputs, "plain", at)
 
 
 def accuracy(method: Method, nets: Sequence[nn.Module], samples: Samples) -> float:

@@ -13,7 +13,7 @@ from alasca.files import SEAL, digest, read_json, reason, seal_of
 from alasca.runs.schemas import Figure, Record
 from alasca.values import conform
 
-FORMAT = 3
+FORMAT = 4
 """What all files of a folder follow; run.json, model.json and done.json say it."""
 
 

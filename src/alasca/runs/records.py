@@ -11,6 +11,8 @@ import pandas as pd
 
 from alasca.values import shown
 
+DECISIONS = ("keep", "review", "fix")
+
 
 @dataclass(frozen=True)
 class Records:
@@ -23,13 +25,18 @@ class Records:
         predicted: the trained network's prediction on the plain sample.
         suggested: the label to put in the given one's place; equal to it where there is no issue.
         issue: whether the given label is taken for wrong.
-        quality: mean probability of the given label over training visits, 0 (surely wrong) to 1; NaN where the sample
-            could not be read or has no label. Where training never saw the sample: the trained network's.
-        margin: mean logit of the given label less the largest other, likewise.
+        quality: probability that the given label is right, 0 to 1; NaN where the sample could not be read or has no
+            label.
+        decision: ``"keep"``, ``"review"``, or ``"fix"``: putting `suggested` in its place is expected to help.
+        suggested_probability: that `suggested` is right, likewise.
+        margin: mean logit of the given label less the largest other over training visits, likewise. Where training
+            never saw the sample: the trained network's.
         differing: share of training visits whose prediction was not the given label, likewise.
         visits: training visits.
         held: whether the sample was held out.
-        extra: further numbers by column: of the sub-classifiers (`sub_quality`, `sub_margin`) and what the method says.
+        extra: further numbers by column: mean probability of the given label over training visits, of the main
+            classifier (`mean_probability`) and of the sub-classifiers (`sub_probability`, `sub_margin`), by samples of
+            other folds (`out_of_sample`), and what the method says.
         true: true labels where they are known (-1 elsewhere), else None. For evaluation only.
     """
 
@@ -40,6 +47,8 @@ class Records:
     suggested: np.ndarray
     issue: np.ndarray
     quality: np.ndarray
+    decision: np.ndarray
+    suggested_probability: np.ndarray
     margin: np.ndarray
     differing: np.ndarray
     visits: np.ndarray
@@ -70,6 +79,8 @@ class Records:
             "predicted_label": names[self.predicted],
             "id": list(self.ids),
             "suggested_label": names[self.suggested],
+            "decision": self.decision,
+            "suggested_probability": self.suggested_probability,
             "mean_margin": self.margin,
             "differing_share": self.differing,
             "visits": self.visits,
@@ -112,14 +123,16 @@ class Records:
             return cells(column, {"True": True, "False": False}.__getitem__, "True or False").astype(bool)
 
         own = {
-            "is_label_issue", "label_quality", "given_label", "predicted_label", "id", "suggested_label", "mean_margin",
-            "differing_share", "visits", "held_out", "true_label",
+            "is_label_issue", "label_quality", "given_label", "predicted_label", "id", "suggested_label", "decision",
+            "suggested_probability", "mean_margin", "differing_share", "visits", "held_out", "true_label",
         }  # fmt: skip
         return cls(
             tuple(cells("id", str, "a text").tolist()), classes, labels("given_label", maybe),
             labels("predicted_label"), labels("suggested_label"), flags("is_label_issue"),
-            floats("label_quality"), floats("mean_margin"),
-            floats("differing_share"), cells("visits", np.int64, "a whole number").astype(np.int64), flags("held_out"),
+            floats("label_quality"),
+            cells("decision", {name: name for name in DECISIONS}.__getitem__, f"one of {', '.join(DECISIONS)}"),
+            floats("suggested_probability"), floats("mean_margin"), floats("differing_share"),
+            cells("visits", np.int64, "a whole number").astype(np.int64), flags("held_out"),
             {str(name): floats(name) for name in table.columns if name not in own},
             labels("true_label", maybe) if "true_label" in table else None,
         )  # fmt: skip

@@ -96,6 +96,8 @@ class Done(TypedDict):
     prediction: str
     seconds_per_epoch: Annotated[float, {"least": 0}]
     label_issues: Count
+    label_fixes: Count
+    findings: list[str]
     waited: Annotated[float, {"least": 0}]
     noise_rate: Share
     files: dict[str, str]

@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from alasca.audit.issues import ranking_auroc
-from alasca.audit.quality import assess
+from alasca.audit.out_of_sample import (
+    cheap_probabilities,
+    fold_numbers,
+    narrowed,
+    neighbour_probabilities,
+    text_probabilities,
+)
+from alasca.audit.quality import Known, assess
+from alasca.audit.verdict import FIX, Verdict
+from alasca.core import Output
 from alasca.data import Split
-from alasca.engine import Fitted, finite, predictions
+from alasca.engine import Fitted, finite, outputs_of, plain_views, predictions
 from alasca.networks import keep_network
 from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensors
 from alasca.training.prepare import Prepared
@@ -42,7 +52,7 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
     run.write_model(model_tensors(fitted.method, fitted.nets), described)
     run.publishing()
     keep_network(prepared.recipe.network, run.network)
-    records = collect(prepared, fitted, split)
+    records, verdict = collect(prepared, fitted, split)
     run.write_records(records)
     if split.texts is not None:
         texts = split.texts.values
@@ -50,11 +60,11 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
     elif split.samples.transform.kind == "pictures":
         rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
         run.write_pictures(split.samples.inputs[rows].cpu(), rows)
-    run.write_done(finite(figures(fitted, split, records)))
+    run.write_done(finite(figures(fitted, split, records, verdict)))
 
 
-def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:
-    """What training saw of each sample, with a last look at the plain samples."""
+def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, Verdict | None]:
+    """What training saw of each sample, with a last look at the plain samples, and what follows from it."""
     given = split.samples.labels
     kind = fitted.method.prediction
     log_p = predictions(fitted.method, fitted.nets, split.samples, only=kind)[kind]
@@ -66,13 +76,34 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> Records:
     labelled = (given >= 0).cpu().numpy()
     unread = ~torch.isin(everything, split.train).numpy() & ~held & labelled
     unread = unread if sound is None else unread | ~sound.numpy()
-    return assess(
+    labels = given.cpu().numpy().copy()
+    labels[unread] = -1
+    return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given.clamp(min=0)), split.truth,
-    )  # fmt: skip
+        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels), split.truth,
+    ))  # fmt: skip
 
 
-def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
+def by_other_folds(fitted: Fitted, split: Split, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+    """What samples of other folds say of each ``[N, K]``: neighbours in the network's features, None where it has
+    none, and cheap classifiers on the raw inputs."""
+    folds, net, count = fold_numbers(len(labels)), fitted.nets[0], split.num_classes
+    two, features = torch.arange(2, device=split.samples.labels.device), None
+    if next(outputs_of([net], split.samples, two))[0].feature is not None:
+        points = narrowed(lambda: map(feature_of, outputs_of([net], split.samples)), width=128)
+        features = neighbour_probabilities(points, labels, count, folds)
+    if split.texts is not None:
+        return features, text_probabilities(split.texts.values, labels, count, folds)
+    return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
+
+
+def feature_of(outputs: list[Output]) -> Tensor:
+    """What the classifier of the first network reads."""
+    assert outputs[0].feature is not None
+    return outputs[0].feature
+
+
+def figures(fitted: Fitted, split: Split, records: Records, verdict: Verdict | None) -> dict[str, Any]:
     """What done.json holds."""
     history = fitted.history
     done: dict[str, Any] = {
@@ -83,6 +114,8 @@ def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
         "prediction": fitted.method.prediction,
         "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
         "label_issues": int(records.issue.sum()),
+        "label_fixes": int((records.decision == FIX).sum()),
+        "findings": list(verdict.findings) if verdict else [],
         "noise_rate": split.noise_rate,
         "waited": statistics.fmean(record["waited"] for record in history),
         **fitted.method.figures(split.samples.labels.clamp(min=0)),
@@ -94,6 +127,8 @@ def figures(fitted: Fitted, split: Split, records: Records) -> dict[str, Any]:
         if fitted.select == "noisy-val":
             done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
     done |= {kind: history[-1][kind] for kind in FINAL if kind in history[-1]}
+    if verdict is not None:
+        done |= {"wrong_share": verdict.share, "wrong_share_low": verdict.low, "wrong_share_high": verdict.high}
     if (auroc := ranking_auroc(records)) is not None:
         done["issue_auroc"] = auroc
     return done

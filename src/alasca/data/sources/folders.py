@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,6 +19,7 @@ from alasca.data.sources.pictures import picture_source
 from alasca.data.sources.splits import HELD, SYSTEM, TEST, TRAIN, by_part, part_in, parts_among
 from alasca.data.task import Reading, Task
 from alasca.errors import InputError
+from alasca.recipe import Recipe
 
 ANYWAY = "add --classes-are-splits where they are classes"
 
@@ -74,13 +76,13 @@ def folder(argument: str, reading: Reading) -> Task:
     }
     assigned = assign(read, reading.recipe)
     paths, labels = list(train.paths), assigned.labels["given"]
-    ids = [path.relative_to(parts[TRAIN]).as_posix() for path in paths]
+    ids = [picture_id(path, parts[TRAIN]) for path in paths]
     if held is not None:
         paths, labels = paths + held.paths, torch.cat([labels, assigned.labels["held"]])
-        ids += [path.relative_to(root).as_posix() for path in held.paths]
+        ids += [picture_id(path, root) for path in held.paths]
     test = None if tests is None else (PictureFiles(tuple(tests.paths)), assigned.labels["test"])
     task = picture_source(
-        PictureFiles(tuple(paths)), labels, list(map(printable, ids)), assigned.classes, reading, 32, test,
+        PictureFiles(tuple(paths)), labels, ids, assigned.classes, reading, 32, test,
         held=None if held is None else torch.arange(len(train.paths), len(paths)),
     )  # fmt: skip
     nested = {name: subfolders(parts[TRAIN] / name) for name in dict.fromkeys(train.classes)}
@@ -95,6 +97,31 @@ def folder(argument: str, reading: Reading) -> Task:
     if empty:
         notes.append(f"folders without pictures are no classes: {shortened(list(map(printable, empty)))}")
     return replace(task, notes=(whole.note, *notes, *assigned.notes, *task.notes))
+
+
+def picture_id(path: Path, home: Path) -> str:
+    """What a picture goes by: its place under a folder."""
+    return printable(path.relative_to(home).as_posix())
+
+
+class Place(NamedTuple):
+    """Where a picture lies: its file, the folder that holds the classes, and the name of its class's folder there."""
+
+    path: Path
+    home: Path
+    folder: str
+
+
+def pictures_by_id(root: Path, recipe: Recipe) -> dict[str, Place]:
+    """Every picture that `folder` trains on or holds out, by its id."""
+    parts, _ = find_parts(root, recipe.classes_are_splits)
+    found = {}
+    for part in (TRAIN, HELD):
+        if part in parts:
+            inside = pictures_in(parts[part], recipe.classes_are_splits)
+            for path, name in zip(inside.paths, inside.classes, strict=True):
+                found[picture_id(path, parts[TRAIN] if part == TRAIN else root)] = Place(path, parts[part], name)
+    return found
 
 
 def labels_of(found: Found, missing: str | None) -> Labels:

@@ -1,0 +1,129 @@
+"""From what is known of each label to one score and one set of probabilities a sample.
+
+There are two kinds of witnesses. A network that was trained on the labels: how far its main classifier, and its
+sub-classifiers, put the given label before all others, averaged over its training. And samples of other folds: the
+nearest in the network's features, and cheap classifiers on the raw inputs. Which to believe is read off the run:
+where a cheap classifier does nearly as well as the network's features, the network is larger than the problem and
+learns wrong labels by heart, and its sub-classifiers and the cheap classifier are the better witnesses; where it does
+much worse, they are not, and the main classifier and its features are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+CHEAP_FROM, CHEAP_SURE = 0.55, 0.85
+"""How well a cheap classifier does, as a share of what the network's features do, from where on it is believed at all,
+and from where on entirely. Chosen with the rest of this file by ``benchmarks/audit.py``."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """What is known of N labels beside the labels; each None where there is no such witness.
+
+    Attributes:
+        margin: of the given label over the largest other, by the main classifier, averaged over training ``[N]``.
+        sub_margin: the same of the sub-classifiers; NaN where they never saw the sample.
+        features: out-of-sample probabilities of neighbours in the network's features ``[N, K]``.
+        cheap: out-of-sample probabilities of cheap classifiers on the raw inputs ``[N, K]``.
+    """
+
+    margin: np.ndarray | None = None
+    sub_margin: np.ndarray | None = None
+    features: np.ndarray | None = None
+    cheap: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What the witnesses say together.
+
+    Attributes:
+        probability: of each class ``[N, K]``, by labels of other samples.
+        score: the higher, the likelier the given label is right ``[N]``; of no unit.
+        cheap_weight: how far cheap classifiers and sub-classifiers were believed, 0 to 1.
+    """
+
+    probability: np.ndarray
+    score: np.ndarray
+    cheap_weight: float
+
+
+def weigh(given: np.ndarray, witnesses: Witnesses) -> Evidence:
+    """Put the witnesses together.
+
+    Args:
+        given: labels ``[N]``, all known.
+        witnesses: at least one that has probabilities.
+
+    >>> cheap = np.array([[0.9, 0.1], [0.8, 0.2], [0.2, 0.8], [0.7, 0.3]], dtype=np.float32)
+    >>> weigh(np.array([0, 0, 1, 1]), Witnesses(cheap=cheap)).score.argmin().item()
+    3
+    """
+    weight = cheap_weight(given, witnesses)
+    by_network = [scaled(witnesses.margin)] if witnesses.margin is not None else []
+    by_cheap = list(by_network)
+    if witnesses.sub_margin is not None and np.isfinite(witnesses.sub_margin).any():
+        seen = np.isfinite(witnesses.sub_margin)
+        by_cheap = [np.where(seen, scaled(witnesses.sub_margin), mean(by_network, given))]
+    if witnesses.features is not None:
+        by_network.append(scaled(margins(witnesses.features, given)))
+    if witnesses.cheap is not None:
+        by_cheap.append(scaled(margins(witnesses.cheap, given)))
+    score = (1 - weight) * mean(by_network, given) + weight * mean(by_cheap, given)
+    parts = [(1 - weight, witnesses.features), (weight, witnesses.cheap)]
+    probability = sum(share * part for share, part in parts if part is not None and share > 0)
+    assert isinstance(probability, np.ndarray), "a witness with probabilities"
+    return Evidence(probability, score, weight)
+
+
+def cheap_weight(given: np.ndarray, witnesses: Witnesses) -> float:
+    """How far cheap classifiers and sub-classifiers are believed, 0 to 1: see `CHEAP_FROM`."""
+    if witnesses.cheap is None:
+        return 0.0
+    if witnesses.features is None:
+        return 1.0
+    ratio = skill(witnesses.cheap, given) / max(skill(witnesses.features, given), 0.02)
+    return float(np.clip((ratio - CHEAP_FROM) / (CHEAP_SURE - CHEAP_FROM), 0, 1))
+
+
+def skill(probability: np.ndarray, given: np.ndarray) -> float:
+    """Agreement with the given labels, 0 for that of the largest class to 1 for all.
+
+    >>> skill(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 0, 1, 1]))
+    0.5
+    """
+    base = np.bincount(given).max() / len(given)
+    agreement = float((probability.argmax(1) == given).mean())
+    return float(max(0.0, (agreement - base) / (1 - base))) if base < 1 else 0.0
+
+
+def margins(probability: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """Probability of the given label less the largest other ``[N]``.
+
+    >>> margins(np.array([[0.7, 0.2, 0.1]]), np.array([1]))
+    array([-0.5])
+    """
+    rows = np.arange(len(given))
+    others = probability.copy()
+    others[rows, given] = -np.inf
+    found: np.ndarray = probability[rows, given] - others.max(1)
+    return found
+
+
+def scaled(values: np.ndarray) -> np.ndarray:
+    """Values of no unit: distance from the median in standard deviations, 4 at most.
+
+    >>> scaled(np.array([1.0, 2.0, 3.0])).round(2)
+    array([-1.22,  0.  ,  1.22])
+    """
+    values = np.nan_to_num(values.astype(np.float64), nan=float(np.nanmedian(values)))
+    found: np.ndarray = np.clip((values - np.median(values)) / max(float(values.std()), 1e-9), -4, 4)
+    return found
+
+
+def mean(parts: list[np.ndarray], given: np.ndarray) -> np.ndarray:
+    """The mean of some scores ``[N]``, zeros of none."""
+    return np.mean(parts, axis=0) if parts else np.zeros(len(given))

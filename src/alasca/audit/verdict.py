@@ -1,0 +1,172 @@
+"""From evidence to decisions: how many labels are wrong, which, what they should be, and how sure that is.
+
+The rules and their few numbers were chosen by ``benchmarks/audit.py`` on data sets with known true labels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alasca.audit.evidence import skill
+
+KEEP, REVIEW, FIX = "keep", "review", "fix"
+SUREST = 0.5
+"""The share of samples that is asked where data are hard: see `estimated_share`."""
+EVEN_FROM, EVEN_SURE = 0.72, 0.82
+"""Between which ratios of mean to highest certainty data pass from hard to easy: see `estimated_share`."""
+EASY_ERROR, HARD_ERROR = 0.065, 0.125
+"""Half the width of the 90% interval of the estimated share, on easy and on hard data, beside that of chance."""
+SMALL_CLASS = 5
+"""Labels below which a class is too small for decisions."""
+NEAR_CHANCE = 0.05
+"""Skill below which the evidence is as good as none."""
+FEW_VISITS = 5
+"""Epochs below which a training says little of its labels."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is to be thought and done about N labels.
+
+    Attributes:
+        clean_probability: that the given label is right ``[N]``.
+        issue: whether a label is taken for wrong ``[N]``.
+        suggested: the class to put in the given one's place ``[N]``; the given one where there is no issue.
+        suggested_probability: that `suggested` is right ``[N]``.
+        decision: ``"keep"``, ``"review"``, or ``"fix"``: applying the suggestion is expected to help ``[N]``.
+        share: estimated share of wrong labels, 0 to 1; `low` and `high`: its 90% interval.
+        findings: a line each for what a person should know: the reason for the cut, and warnings.
+    """
+
+    clean_probability: np.ndarray
+    issue: np.ndarray
+    suggested: np.ndarray
+    suggested_probability: np.ndarray
+    decision: np.ndarray
+    share: float
+    low: float
+    high: float
+    findings: tuple[str, ...]
+
+
+def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits: float | None = None) -> Verdict:
+    """Decide about every label.
+
+    Args:
+        given: labels ``[N]``, all known.
+        probability: of each class by evidence that the sample's own label had no part in, or little ``[N, K]``.
+        score: the higher, the likelier the label is right ``[N]``.
+        visits: how often training saw a sample, on average; None: no training of ours.
+    """
+    rows = np.arange(len(given))
+    share, easy = estimated_share(given, probability)
+    chance_error = 1.64 * (share * (1 - share) / len(given)) ** 0.5
+    half = float(np.hypot(HARD_ERROR + easy * (EASY_ERROR - HARD_ERROR), chance_error))
+    low, high = max(0.0, share - half), min(1.0, share + half)
+    right = clean_probability(score, share)
+    wrong = 1 - right
+    counts = np.bincount(given, minlength=probability.shape[1])
+    rest = np.maximum(probability - share * counts / len(given), 0.01 / probability.shape[1])
+    rest[rows, given] = 0
+    other, chance = rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
+    doubts = reasons_to_wait(given, probability, low, visits)
+    marked = share if low == 0 else (share + parted(score)[1]) / 2
+    issue = (score < np.quantile(score, marked)) & (score < score.max())
+    fix = issue & (wrong * chance > 1 - wrong) & (counts[other] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
+    fix &= not doubts
+    decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
+    asked = "of all samples" if easy > 0.5 else "of the half that other samples are surest of"
+    cut = "that many" if low == 0 else "half way between that many and where the scores part into two groups"
+    reason = (
+        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): that "
+        f"many {asked} disagree with others. {int(issue.sum()):,} are marked: {cut}."
+    )
+    return Verdict(
+        right, issue, np.where(issue, other, given), np.where(issue, wrong * chance, right), decision,
+        share, low, high, (reason, *doubts),
+    )  # fmt: skip
+
+
+def estimated_share(given: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
+    """The share of wrong labels, and how easy the data are, 0 to 1.
+
+    Where a classifier is about equally sure of all samples, whoever disagrees with it is wrong. Where it is much surer
+    of some than of others, it is often mistaken itself, and only the half that it is surest of is asked.
+
+    >>> sure = np.array([[0.9, 0.1]] * 8 + [[0.1, 0.9]] * 8)
+    >>> estimated_share(np.array([0] * 6 + [1] * 2 + [1] * 8), sure)
+    (0.125, 1.0)
+    """
+    certainty = probability.max(1)
+    order = np.argsort(-certainty, kind="stable")
+    differs = (probability.argmax(1) != given)[order]
+    ratio = certainty.mean() / certainty[order][: max(1, round(0.3 * len(given)))].mean()
+    easy = float(np.clip((ratio - EVEN_FROM) / (EVEN_SURE - EVEN_FROM), 0, 1))
+    surest = float(differs[: max(1, round(SUREST * len(given)))].mean())
+    return surest + easy * (float(differs.mean()) - surest), easy
+
+
+def clean_probability(score: np.ndarray, share: float) -> np.ndarray:
+    """Probability that each label is right ``[N]``: a logistic curve of the score whose mean is that of right labels.
+
+    It is the steeper, the further the scores lie apart in two groups.
+    """
+    least = 0.2 / len(score)
+    clean = 1 - min(max(share, least), 1 - least)
+    if score.max() - score.min() < 1e-9:
+        return np.full(len(score), clean)
+    steep = float(np.exp(5.7 * parted(score)[0] - 3.3)) * score.astype(np.float64)
+    low, high = -float(steep.max()) - 40, 40 - float(steep.min())
+    for _ in range(80):  # the mean grows with the middle of the curve
+        middle = (low + high) / 2
+        low, high = (middle, high) if logistic(middle + steep).mean() < clean else (low, middle)
+    return logistic(middle + steep)
+
+
+def logistic(values: np.ndarray) -> np.ndarray:
+    """``1 / (1 + exp(-x))``.
+
+    >>> logistic(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(values))
+    found: np.ndarray = np.where(values >= 0, 1, small) / (1 + small)
+    return found
+
+
+def parted(score: np.ndarray) -> tuple[float, float]:
+    """How well scores part into two groups, 0 to 1, and the lower group's share of them.
+
+    The share of their variance that lies between the groups, at the cut where it is largest (Otsu, 1979).
+
+    >>> parted(np.array([0.0, 0.0, 0.0, 1.0]))
+    (1.0, 0.75)
+    """
+    ordered = np.sort(score.astype(np.float64))
+    count, variance = len(ordered), float(ordered.var())
+    if count < 2 or variance < 1e-18:
+        return 0.0, 0.0
+    lower = np.arange(1, count)
+    sums = ordered.cumsum()
+    below, above = sums[:-1] / lower, (sums[-1] - sums[:-1]) / (count - lower)
+    between = lower * (count - lower) / count**2 * (above - below) ** 2
+    between[ordered[1:] == ordered[:-1]] = 0  # equal scores are not parted
+    best = int(between.argmax())
+    return min(1.0, float(between[best] / variance)), float(lower[best] / count)
+
+
+def reasons_to_wait(given: np.ndarray, probability: np.ndarray, low: float, visits: float | None) -> list[str]:
+    """Why nothing should be changed unseen, a line each; empty where nothing speaks against it."""
+    found = []
+    if visits is not None and visits < FEW_VISITS:
+        found.append(
+            f"Nothing is marked fix: training saw each sample {visits:.0f} times, and {FEW_VISITS} are the least; "
+            "train for more epochs."
+        )
+    if skill(probability, given) < NEAR_CHANCE:
+        found.append("Nothing is marked fix: the labels can hardly be told from the inputs, no better than by chance.")
+    elif low == 0:
+        found.append("Nothing is marked fix: the labels look clean, or the evidence is too weak to say otherwise.")
+    return found

@@ -1,0 +1,192 @@
+"""`alasca clean | audit | repair`: from data with bad labels to better ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from alasca.cli.arguments import data_of, new_folder
+from alasca.cli.codes import ENDED
+from alasca.cli.commands import app as app
+from alasca.cli.options import GROUPS, WHOLE, OpenOptions, PlaceOptions, given_of, place_of
+from alasca.errors import InputError
+from alasca.recipe import RUN, Recipe
+from alasca.terminal import say, typed
+
+if TYPE_CHECKING:
+    from alasca.repair import Repaired
+    from alasca.runs import RunFolder
+
+
+@app.command
+def clean(
+    data: Annotated[str, Parameter(help="A folder of pictures, a table, an archive, or what --data takes.")],
+    /,
+    *,
+    minutes: Annotated[float | None, Parameter(group=GROUPS[RUN], help="Fit the training into so many.")] = None,
+    settings: OpenOptions = OpenOptions(),  # noqa: B008  # frozen
+    place: PlaceOptions = PlaceOptions(),  # noqa: B008
+    out: Annotated[Path | None, Parameter(group=GROUPS[RUN], help="New run folder. Default: runs/clean-DATE.")] = None,
+) -> int:
+    """Find the wrong labels of a data set, and write it anew with those changed whose change is expected to help.
+
+    Settings that are not given are those that suit the data; nothing is held out.
+
+    Example: alasca clean photos/
+    """
+    from alasca.cli.telling import carry_out
+    from alasca.data import load_task
+    from alasca.engine import Progress
+    from alasca.training import suited, train, within
+
+    spec, where, folder = data_of(data), place_of(place), out or new_folder("clean")
+    if minutes is not None and not 0 < minutes < 1e6:
+        raise InputError(f"minutes: {minutes:g}, expected above 0")
+    given = given_of(settings)
+    task = load_task(Recipe(data=spec, **given), where)
+    recipe = Recipe(data=spec, **{**suited(task), **given})
+    if minutes is not None:
+        recipe, note = within(recipe, task, where, minutes)
+        say(f"time     {note}")
+    del task
+
+    def work() -> RunFolder:
+        run = train(recipe, None, where, folder, Progress.for_terminal())
+        finished(run)
+        return run
+
+    return carry_out(folder, work, tells=False)
+
+
+def finished(run: RunFolder) -> None:
+    """After a training: write the tables and pages, repair, and say what was found and what to type next."""
+    from alasca.audit.report import write_report
+    from alasca.repair import repair
+
+    write_report([run], run.path / "report.html")
+    summary, _ = audited(run)
+    for line in summary:
+        say(line)
+    if run.done()["label_fixes"]:
+        try:
+            repaired = repair(run)
+        except InputError as error:  # names clash, or the table can't be copied: the list is there all the same
+            say(f"Not repaired: {error}")
+        else:
+            tell_repaired(repaired)
+    say(f"Look:  {run.path / 'report.html'}   every label: {run.path / 'issues.csv'}")
+    say(f"Next:  alasca repair {typed(run.path)} --apply {typed(run.path / 'issues.csv')}   after you edited it")
+
+
+def audited(
+    run: RunFolder, by: tuple[str, ...] = (), answers: Path | None = None, samples: bool = True
+) -> tuple[list[str], Any]:
+    """Write issues.csv and summary.html into a run's folder; the lines that say what was found, and the records."""
+    from dataclasses import replace
+
+    from alasca.audit.checking import answers_in, checked
+    from alasca.audit.pages import PAGE, write_issues, write_page
+    from alasca.audit.summary import summarise, told
+    from alasca.repair.tables import column_by_id
+
+    records = run.records()
+    columns = {name: column_by_id(run, records, name) for name in by}
+    share = None
+    lines: list[str] = []
+    if answers is not None:
+        records, share, lines = checked(records, answers_in(answers, records))
+    summary = summarise(run, records, columns)
+    if share is not None:
+        summary = replace(summary, share=share[0], low=share[1], high=share[2], checked=tuple(lines))
+    write_issues(records, run.path)
+    write_page(run, summary, records, run.path / PAGE, samples)
+    return told(summary, records), records
+
+
+@app.command
+def audit(
+    run: Annotated[Path, Parameter(help="Folder of a finished run.")],
+    /,
+    *,
+    by: Annotated[tuple[str, ...], Parameter(help="Also count by this column of the table. Repeatable.")] = (),
+    sample: Annotated[int | None, Parameter(help="Draw so many labels to check by hand: check.csv.", **WHOLE)] = None,
+    seed: Annotated[int, Parameter(help="Of the draw.", **WHOLE)] = 0,
+    checked: Annotated[Path | None, Parameter(help="check.csv with your answers: probabilities follow them.")] = None,
+    samples: Annotated[bool, Parameter(help="Name samples on the page.")] = True,
+) -> int:
+    """Say which labels of a run look wrong: issues.csv with every label, and summary.html, a page to print.
+
+    Example: alasca audit runs/photos --sample 200
+    """
+    from alasca.audit.checking import draw, sheet
+    from alasca.files import write_bytes
+    from alasca.runs import RunFolder
+
+    opened = RunFolder.open(run)
+    lines, records = audited(opened, by, checked, samples)
+    for line in lines:
+        say(line)
+    say(f"Every label: {opened.path / 'issues.csv'}   one page: {opened.path / 'summary.html'}")
+    if sample is not None:
+        path = opened.path / "check.csv"
+        if path.exists():
+            raise InputError(f"sample: {path} is there already, maybe with answers; move it away first")
+        content = sheet(records, draw(records, sample, seed)).to_csv(index=False, lineterminator="\n")
+        write_bytes(path, content.encode())
+        say(f"To check: {path}   write yes or no into label_is_right, then:")
+        say(f"  alasca audit {typed(run)} --checked {typed(path)}")
+    return ENDED
+
+
+@app.command
+def repair(
+    run: Annotated[Path, Parameter(help="Folder of a finished run.")],
+    /,
+    *,
+    apply: Annotated[str, Parameter(help="fix, all, drop, or a file: id,label, or issues.csv edited.")] = "fix",
+    to: Annotated[Path | None, Parameter(help="New folder. Default: repaired in the run's.")] = None,
+    dry_run: Annotated[bool, Parameter(help="Say what would be changed, and change nothing.", negative="")] = False,
+    in_place: Annotated[bool, Parameter(help="Change the data where they lie.", negative="")] = False,
+    rename: Annotated[
+        bool,
+        Parameter(help="Where a picture's name is taken in its new folder, put the old class before it.", negative=""),
+    ] = False,
+    undo: Annotated[bool, Parameter(help="Take back what --in-place did.", negative="")] = False,
+) -> int:
+    """Write the data anew with better labels, in the form in which they came.
+
+    Nothing of yours is changed without --in-place; --undo takes that back.
+
+    Example: alasca repair runs/photos --dry-run
+    """
+    from alasca.repair import repair as repair_data
+    from alasca.repair import undo as take_back
+    from alasca.runs import RunFolder
+
+    opened = RunFolder.open(run)
+    if undo:
+        say(f"{take_back(to or run / 'repaired'):,} changes were taken back")
+        return ENDED
+    found = repair_data(opened, apply, to, in_place, rename, dry_run)
+    if not dry_run:
+        tell_repaired(found)
+        if found.data is not None:
+            say(f"Next:  alasca train --data {typed(found.data)}")
+        return ENDED
+    for change in found.changes[:20]:
+        say(f"  {change.id}: {change.given} -> {change.fixed or 'left out'}")
+    if len(found.changes) > 20:
+        say(f"  ... and {len(found.changes) - 20:,} more")
+    for note in found.notes:
+        say(note)
+    say(f"{len(found.changes):,} labels would be changed; nothing was written")
+    return ENDED
+
+
+def tell_repaired(found: Repaired) -> None:
+    """What was changed, and where it lies."""
+    say(f"{len(found.changes):,} labels changed: {', '.join(map(str, found.wrote))}")
+    for note in found.notes:
+        say(note)

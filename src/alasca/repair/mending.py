@@ -1,0 +1,155 @@
+"""`repair`: the data of a run with better labels, in the form in which they came."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alasca.data.legacy import read_archive
+from alasca.errors import InputError
+from alasca.files import write_bytes
+from alasca.recipe import Place, Recipe, found_from
+from alasca.repair.changes import Change, as_table, decided
+from alasca.repair.folders import Move, link_tree, moves_of
+from alasca.repair.moves import Log
+from alasca.repair.tables import mend_tables, write_labels
+from alasca.runs import Records, RunFolder
+from alasca.terminal import typed
+
+CHANGES, LABELS = "changes.csv", "labels.csv"
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """What a repair did, or would do.
+
+    Attributes:
+        folder: where it was written.
+        changes: every label that is changed.
+        wrote: what was written, for people, the data first.
+        data: the repaired data, as ``--data`` takes them; None: labels alone, as ``--labels`` takes them.
+        notes: a line each for what a person should know.
+    """
+
+    folder: Path
+    changes: list[Change]
+    wrote: tuple[Path, ...] = ()
+    data: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def repair(
+    run: RunFolder, apply: str = "fix", to: Path | None = None, in_place: bool = False, rename: bool = False,
+    dry_run: bool = False,
+) -> Repaired:  # fmt: skip
+    """Write the data that a run was trained on with better labels.
+
+    Args:
+        run: finished.
+        apply: ``"fix"``, ``"all"``, ``"drop"`` or a file of decisions; see `decided`.
+        to: a new folder; None: ``repaired`` in the run's.
+        in_place: change the data where they lie instead; `undo` takes that back.
+        rename: let pictures whose name is taken in their new folder have the old class before it.
+        dry_run: write nothing.
+
+    Raises:
+        InputError: the run has not ended, the folder exists, data have changed, or names clash; nothing was written.
+    """
+    records, described = run.records(), run.settings()
+    recipe, _ = found_from(run.recipe(), Place.from_json(described["place"]), Path(described["started_in"]))
+    changes = decided(records, apply)
+    folder = to or run.path / "repaired"
+    notes = []
+    kind, _, argument = recipe.data.partition(":")
+    own = recipe.noise == "none" and not described["from_program"]
+    if kind == "table" and recipe.id is None and own and all("/" in sample for sample in records.ids[:5]):
+        notes.append("the table has no column of ids: rows go by their numbers, so change nothing in it before")
+    if dry_run:
+        if own and kind == "folder":
+            moves_of(recipe, Path(argument), records, changes, rename)
+        return Repaired(folder, changes, notes=tuple(notes))
+    if os.path.lexists(folder):
+        raise InputError(f"to: {folder} is there already; choose another with --to, or remove it")
+    if in_place and (not own or kind not in ("table", "folder")):
+        raise InputError("in-place: only folders of pictures and tables are changed where they lie")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        write_bytes(making / CHANGES, as_table(changes).to_csv(index=False, lineterminator="\n").encode())
+        write_labels(records, changes, making / LABELS)
+        data, wrote = written(recipe, kind, argument, records, changes, making, in_place, rename) if own else (None, [])
+        os.rename(making, folder)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
+    if in_place:
+        change_in_place(folder, wrote)
+        where = "" if to is None else f" --to {typed(to)}"
+        notes.append(f"changed where they lie; alasca repair {typed(run.path)}{where} --undo takes it back")
+    if not own:
+        notes.append("the labels were made wrong by --noise, or came from Python: only labels are written")
+    shown = tuple(folder / name for name in (*([data[1]] if data else []), CHANGES, LABELS))
+    repaired = None if data is None or in_place else f"{data[0]}:{folder / data[1]}"
+    return Repaired(folder, changes, shown, repaired, tuple(notes))
+
+
+def written(
+    recipe: Recipe, kind: str, argument: str, records: Records, changes: list[Change], to: Path, in_place: bool,
+    rename: bool,
+) -> tuple[tuple[str, str] | None, list[tuple[Path, Path | None]]]:  # fmt: skip
+    """Write the data of a form into a folder; returns their form and name there, and what takes what's place."""
+    if kind == "table":
+        pairs = mend_tables(recipe, argument, records, changes, to)
+        several = not Path(argument).is_file()
+        if several:
+            raise InputError("repair: tables of several files are not copied yet; use changes.csv or --labels")
+        if not pairs:
+            shutil.copy2(argument, to / Path(argument).name)
+        return (kind, Path(argument).name), [(path, copy) for path, copy in pairs]
+    if kind == "folder":
+        root = Path(argument)
+        moves = moves_of(recipe, root, records, changes, rename)
+        if in_place:
+            return None, [(move.path, move.to) for move in moves]
+        link_tree(root, moves, to / (root.name or "data"))
+        return (kind, root.name or "data"), []
+    if kind == "npz":
+        write_archive(Path(argument), records, changes, to / Path(argument).name)
+        return (kind, Path(argument).name), []
+    return None, []
+
+
+def write_archive(path: Path, records: Records, changes: list[Change], to: Path) -> None:
+    """A NumPy archive with other labels, its other arrays as they were."""
+    arrays = read_archive(path)
+    name = next(name for name in arrays if name.lower() in ("y_train", "y"))
+    labels, count = arrays[name].copy(), len(arrays[name])
+    rows = {sample: int(sample.rpartition("/")[2]) for sample in records.ids}
+    holder: dict[str, int] = {}
+    for sample, label in zip(records.ids, records.given.tolist(), strict=True):
+        holder.setdefault(records.name(label), rows[sample])
+    for change in changes:
+        if change.fixed is not None:
+            labels[rows[change.id]] = arrays[name][holder[change.fixed]]
+    kept = np.setdiff1d(np.arange(count), [rows[change.id] for change in changes if change.fixed is None])
+    beside = {"x", "x_train", "y_true"}
+    made = {
+        key: labels[kept] if key == name else value[kept] if key.lower() in beside and len(value) == count else value
+        for key, value in arrays.items()
+    }
+    np.savez_compressed(to, **made)  # type: ignore[arg-type]  # names of arrays are no options
+
+
+def change_in_place(folder: Path, wrote: list[tuple[Path, Path | None]]) -> None:
+    """Put the copies of tables in their place, or move pictures."""
+    log = Log(folder)
+    tables = [(path, copy) for path, copy in wrote if copy is not None and (folder / copy.name).is_file()]
+    for path, copy in tables:
+        log.replace(path, folder / copy.name)
+    if not tables:
+        log.move([Move(path, to) for path, to in wrote])

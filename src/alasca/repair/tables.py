@@ -1,0 +1,123 @@
+"""Tables with repaired labels: text files byte for byte, Parquet with its schema."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from alasca.data.sources.table_files import read_table, read_tables, suffix_of, whole
+from alasca.data.sources.tables import row_ids
+from alasca.errors import InputError, missing
+from alasca.files import write_bytes
+from alasca.recipe import Place, Recipe, found_from
+from alasca.repair.cells import require_alike, rewritten
+from alasca.repair.changes import Change
+from alasca.runs import Records, RunFolder
+
+
+def mend_tables(
+    recipe: Recipe, argument: str, records: Records, changes: Sequence[Change], to: Path
+) -> list[tuple[Path, Path]]:
+    """Write the files of a table with other labels into a folder.
+
+    Returns:
+        Each file of the table that has changes, and its copy.
+
+    Raises:
+        InputError: the table is not the one that the run read, or can't be copied cell by cell.
+    """
+    table = read_tables(argument)
+    ids = row_ids(table, recipe)
+    where = {sample: row for row, sample in enumerate(ids)}
+    if odd := [change.id for change in changes if change.id not in where]:
+        raise InputError(f"repair: {argument} has no row {odd[0]!r} any more; put the run's table back")
+    given = {where[sample]: records.name(label) for sample, label in zip(records.ids, records.given, strict=True)}
+    by_file: dict[Path, dict[int, str | None]] = {}
+    holders: dict[Path, dict[str, Counter[str]]] = {}
+    first: dict[tuple[Path, str, str], int] = {}
+    for row, name in given.items():
+        path, number = table.place(row)
+        cell = repr(table.frame[recipe.label].iloc[row])
+        holders.setdefault(path, {}).setdefault(name, Counter())[cell] += 1
+        first.setdefault((path, name, cell), number)
+    for change in changes:
+        path, number = table.place(where[change.id])
+        by_file.setdefault(path, {})[number] = change.fixed
+    found = []
+    for path, labels in by_file.items():
+        donors = {
+            name: first[path, name, cells.most_common(1)[0][0]]
+            for name, cells in holders[path].items()
+            if name != "none"
+        }
+        copy = to / path.name
+        if suffix_of(path) == ".parquet":
+            write_parquet(path, recipe.label, labels, donors, copy)
+        else:
+            write_bytes(copy, rewritten(path, recipe.label, labels, donors))
+        require_alike(read_table(path).frame, read_table(copy).frame, recipe.label, labels, donors, path)
+        found.append((path, copy))
+    return found
+
+
+def column_by_id(run: RunFolder, records: Records, name: str) -> list[str]:
+    """A column of the table that a run was trained on, in the order of its samples.
+
+    Raises:
+        InputError: the run read no table, or one without that column or these rows.
+    """
+    described = run.settings()
+    recipe, _ = found_from(run.recipe(), Place.from_json(described["place"]), Path(described["started_in"]))
+    kind, _, argument = recipe.data.partition(":")
+    if kind != "table" or described["from_program"]:
+        raise InputError(f"by: {name}: the run's data are no table with columns ({described['recipe']['data']})")
+    table = read_tables(argument)
+    cells = table.column(name, "by")
+    values = dict(zip(row_ids(table, recipe), cells, strict=True))
+    if odd := [sample for sample in records.ids if sample not in values]:
+        raise InputError(f"by: {argument} has no row {odd[0]!r} any more; put the run's table back")
+    return ["" if values[sample] is None else whole(values[sample]) for sample in records.ids]
+
+
+def write_parquet(
+    path: Path, label: str, labels: Mapping[int, str | None], donors: Mapping[str, int], to: Path
+) -> None:  # fmt: skip
+    """A Parquet file with other labels: all other values, the schema and its metadata as they were."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise InputError(f"repair: Parquet files need pyarrow; {missing('pyarrow', 'parquet', error)}") from None
+    with pyarrow.parquet.ParquetFile(path) as file:
+        table = file.read()
+        size = max(1, file.metadata.row_group(0).num_rows) if file.metadata.num_row_groups else 1
+        packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"
+    place = table.schema.get_field_index(label)
+    field = table.schema.field(place)
+    values: list[Any] = table.column(place).to_pylist()
+    for row, name in labels.items():
+        if name is not None:
+            values[row] = values[donors[name]] if name in donors else name
+    dictionary = pyarrow.types.is_dictionary(field.type)
+    column = pyarrow.array(values, type=field.type.value_type if dictionary else field.type)
+    table = table.set_column(place, field, column.dictionary_encode().cast(field.type) if dictionary else column)
+    dropped = {row for row, name in labels.items() if name is None}
+    if dropped:
+        table = table.take([row for row in range(len(table)) if row not in dropped])
+    pyarrow.parquet.write_table(
+        table, to, row_group_size=size, compression=packing if packing != "UNCOMPRESSED" else "NONE"
+    )
+
+
+def write_labels(records: Records, changes: Sequence[Change], path: Path) -> None:
+    """``id, label`` of every sample, with its label from now on; nothing for one that is left out."""
+    fixed = {change.id: change.fixed or "" for change in changes}
+    own = [records.name(label) if label >= 0 else "" for label in records.given.tolist()]
+    labels = [fixed.get(sample, name) for sample, name in zip(records.ids, own, strict=True)]
+    write_bytes(
+        path, pd.DataFrame({"id": list(records.ids), "label": labels}).to_csv(index=False, lineterminator="\n").encode()
+    )

@@ -1,0 +1,92 @@
+"""Settings that suit data nobody has told us anything about: what ``alasca clean`` trains with.
+
+The choices rest on ``benchmarks/audit.py``, whose table is in ``docs/audit.md``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from alasca.core import Phase, Stream
+from alasca.data import Loader, Task, Texts
+from alasca.engine import Progress, Stopped, Trainer, borrowed_process
+from alasca.recipe import Place, Recipe
+from alasca.training.prepare import prepare
+
+VISITS = 300_000
+"""Samples that a training looks at, about: small data are looked at more often."""
+FEWEST, MOST = 10, 60
+"""Epochs, where nobody says how many minutes there are."""
+SMALL_SIDE = 16
+"""Side of pictures below which these are as easy to learn by heart as rows of numbers."""
+SMALL_DATA = 1000
+LEAST = 5
+"""Epochs below which a training says little of its labels."""
+
+
+def suited(task: Task) -> dict[str, Any]:
+    """Settings of a recipe that suit a task.
+
+    Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
+    learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures); cross-entropy inside
+    ALASCA where there is more to learn than that.
+    """
+    count = int((task.labels >= 0).sum())
+    found: dict[str, Any] = {"epochs": int(min(MOST, max(FEWEST, round(VISITS / count)))), "method": "ce"}
+    if task.held is None:
+        found["val_fraction"] = 0.0
+    if isinstance(task.inputs, Texts):
+        return found
+    pictures = task.inputs.dtype == torch.uint8
+    if not pictures or min(task.inputs.shape[2:]) < SMALL_SIDE:
+        found["method"] = "elr"
+    if not pictures and count < SMALL_DATA:
+        found |= {"batch_size": 32, "lr": 0.02}
+    return found
+
+
+class Stopwatch(Progress):
+    """Notes when steps end."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def step(self, epochs_done: float) -> None:
+        """A step is over."""
+        self.times.append(time.monotonic())
+
+
+def within(recipe: Recipe, task: Task, place: Place, minutes: float) -> tuple[Recipe, str]:
+    """The recipe with as many epochs as fit a time, by the speed of ten steps; and what to say of it.
+
+    Where not even `LEAST` epochs fit, an epoch takes a class-balanced part of the data.
+
+    Args:
+        recipe, task, place: of the training.
+        minutes: all that there are; a tenth of them is left for what comes after training.
+    """
+    watch = Stopwatch()
+    with borrowed_process(place):
+        prepared = prepare(recipe, task, place)
+        split = prepared.split
+        with contextlib.suppress(Stopped):
+            Trainer(prepared.job, progress=watch, stop_after=13).fit()
+        loader = Loader(split.samples, split.pool(recipe.seed), recipe.batch_size, recipe.seed)
+        steps = loader.steps(Phase((), {"all": Stream()}))
+    times = watch.times[min(3, len(watch.times) - 2) :]
+    each = (times[-1] - times[0]) / (len(times) - 1) * steps
+    fit = 0.9 * 60 * minutes / each
+    if fit >= LEAST:
+        epochs = min(2 * recipe.epochs, int(fit))
+        return replace(recipe, epochs=epochs), f"{epochs} epochs fit {minutes:g} minutes ({each:.1f} seconds each)"
+    part = max(len(task.classes), recipe.batch_size, int(len(split.train) * fit / LEAST))
+    part = min(part, len(split.train))
+    return (
+        replace(recipe, epochs=LEAST, epoch_samples=part),
+        f"{LEAST} epochs of {part:,} of {len(split.train):,} samples fit {minutes:g} minutes; more would be better",
+    )

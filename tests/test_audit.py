@@ -1,0 +1,348 @@
+"""Audit: evidence, verdicts, label issues from probabilities of any model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import alasca
+from alasca import InputError, Recipe, Task, find_label_issues, train
+from alasca.audit.evidence import Witnesses, cheap_weight, margins, scaled, skill, weigh
+from alasca.audit.out_of_sample import (
+    FOLDS,
+    cheap_probabilities,
+    fold_numbers,
+    narrowed,
+    neighbour_probabilities,
+    text_probabilities,
+)
+from alasca.audit.verdict import FIX, KEEP, REVIEW, clean_probability, estimated_share, judge, parted
+
+
+def planted(count: int = 600, classes: int = 4, share: float = 0.2, spread: float = 0.5, seed: int = 0):
+    """Points about a corner for each class, and labels of which a share is redrawn among the other classes."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(count) % classes
+    points = np.eye(classes)[true] + rng.normal(size=(count, classes)) * spread / 2
+    given = true.copy()
+    wrong = rng.permutation(count)[: round(share * count)]
+    given[wrong] = (true[wrong] + rng.integers(1, classes, len(wrong))) % classes
+    return torch.from_numpy(points).float(), given, true
+
+
+# --- samples of other folds
+
+
+def test_a_group_lies_in_one_fold_and_folds_are_even():
+    groups = np.arange(1000) // 4
+    folds = fold_numbers(1000, groups)
+    assert all(len(set(folds[groups == group])) == 1 for group in range(250))
+    assert np.bincount(folds, minlength=FOLDS).tolist() == [200] * 5
+    assert np.bincount(fold_numbers(11)).tolist() == [3, 2, 2, 2, 2]
+
+
+def test_a_sample_and_its_fold_have_no_vote():
+    points = torch.tensor([[0.0], [0.0], [0.0], [1.0]])
+    labels, folds = np.array([0, 0, 1, 2]), np.array([0, 0, 1, 2])
+    found = neighbour_probabilities(points, labels, 3, folds, neighbours=1)
+    assert found.argmax(1).tolist() == [1, 1, 0, 0]  # of the last, any of the first three, of which the first is taken
+    assert found.sum(1) == pytest.approx(np.ones(4), abs=1e-6)
+
+
+def test_votes_by_hand():
+    """Distances 1 and 3, their mean 2: weights exp(-1/2) and exp(-3/2), and half a vote that is spread evenly."""
+    points = torch.tensor([[0.0], [1.0], [3.0]])
+    found = neighbour_probabilities(points, np.array([-1, 0, 1]), 2, np.array([0, 1, 1]), neighbours=2)
+    near, far = np.exp(-0.5), np.exp(-1.5)
+    assert found[0] == pytest.approx([(near + 0.25) / (near + far + 0.5), (far + 0.25) / (near + far + 0.5)], rel=1e-5)
+    assert found[1] == pytest.approx([0.5, 0.5])  # all others are of its own fold or have no label
+
+
+def test_blocks_change_nothing(monkeypatch):
+    points, given, _ = planted(101)
+    whole = neighbour_probabilities(points, given, 4, fold_numbers(101))
+    monkeypatch.setattr("alasca.audit.out_of_sample.BLOCK", 7 * 101)
+    assert neighbour_probabilities(points, given, 4, fold_numbers(101)) == pytest.approx(whole, abs=1e-6)
+
+
+def test_one_s_own_label_changes_nothing():
+    """Out of sample: whoever changes one label changes what is said of others, never what is said of that sample."""
+    points, given, _ = planted(120)
+    folds = fold_numbers(120)
+    before = cheap_probabilities(points, given, 4, folds)
+    given[7] = (given[7] + 1) % 4
+    after = cheap_probabilities(points, given, 4, folds)
+    inside = folds == folds[7]
+    assert after[inside] == pytest.approx(before[inside], abs=1e-7)
+    assert not np.allclose(after[~inside], before[~inside], atol=1e-4)
+
+
+def test_texts_are_told_apart_by_their_words():
+    texts = [f"good film {k % 7}" if k % 2 else f"bad song {k % 5}" for k in range(60)]
+    labels = np.arange(60) % 2
+    labels[4] = 1
+    found = text_probabilities(texts, labels, 2, fold_numbers(60))
+    assert (found.argmax(1) == np.arange(60) % 2).all()
+    assert text_probabilities(["a", "b", "c"], np.array([0, 1, 0]), 2, np.arange(3)).shape == (3, 2)
+
+
+def test_classes_that_a_fold_never_meets_get_a_thousandth():
+    points, given, _ = planted(60, classes=2, share=0)
+    given[0] = 2
+    folds = fold_numbers(60)
+    found = cheap_probabilities(points, given, 3, folds)
+    assert found.shape == (60, 3)
+    assert found[folds == folds[0], 2].max() < 0.1
+    assert found.sum(1) == pytest.approx(np.ones(60), abs=1e-5)
+
+
+def test_narrowing_keeps_distances_where_they_are_and_draws_nothing():
+    rows = torch.randn(300, 3) @ torch.randn(3, 200) + 5
+    state = torch.get_rng_state()
+    found = narrowed(lambda: iter(rows.split(64)), width=8)
+    assert torch.equal(state, torch.get_rng_state())
+    assert found.shape == (300, 8)
+    rows -= rows.mean(0)  # far from 0, distances lose digits
+    assert torch.allclose(torch.cdist(found, found), torch.cdist(rows, rows), atol=0.05)
+    assert torch.equal(narrowed(lambda: iter(rows[:, :5].split(64)), width=8), rows[:, :5] - rows[:, :5].mean(0))
+    assert narrowed(lambda: iter(torch.rand(4, 1, 64, 64).split(2))).shape == (4, 4)
+
+
+# --- evidence
+
+
+def test_skill_and_margins_by_hand():
+    probability = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.2, 0.3, 0.5]])
+    given = np.array([0, 2, 1, 2])
+    assert margins(probability, given) == pytest.approx([0.2, 0.5, -0.05, 0.2])
+    assert skill(probability, given) == pytest.approx((3 / 4 - 2 / 4) / (1 - 2 / 4))
+    assert skill(np.eye(3)[[2, 2, 2, 2]], given) == 0.0
+    assert skill(probability, np.zeros(4, dtype=int)) == 0.0  # one class: nothing to be told
+    assert scaled(np.array([0.0, 0.0, 0.0, 100.0])).max() == pytest.approx(100 / np.std([0, 0, 0, 100]))
+    assert scaled(np.arange(1000.0) ** 9).max() == 4
+    assert np.isfinite(scaled(np.array([1.0, np.nan, 3.0]))).all()
+
+
+@pytest.mark.parametrize(("ratio", "weight"), [(0.4, 0.0), (0.55, 0.0), (0.7, 0.5), (0.85, 1.0), (1.2, 1.0)])
+def test_cheap_classifiers_are_believed_where_they_do_as_well(ratio, weight):
+    """Of 100 samples features get 80 right beyond chance, the cheap classifier a share of that."""
+    given = np.arange(200) % 2
+
+    def right(share: float) -> np.ndarray:
+        answer = given.copy()
+        answer[: round(100 * (1 - share))] = 1 - answer[: round(100 * (1 - share))]
+        return np.eye(2)[answer]
+
+    found = cheap_weight(given, Witnesses(features=right(0.8), cheap=right(0.8 * ratio)))
+    assert found == pytest.approx(weight, abs=1e-6)
+
+
+def test_who_is_believed_decides_the_score():
+    given = np.arange(8) % 2
+    features, cheap = np.full((8, 2), 0.5), np.eye(2)[given] * 0.8 + 0.1
+    features[np.arange(8), given] += np.linspace(0.01, 0.2, 8)
+    features[:, :] /= features.sum(1, keepdims=True)
+    margin, sub = np.linspace(-1, 1, 8), np.linspace(1, -1, 8)
+    network = weigh(given, Witnesses(margin, sub, features, 1 - cheap))
+    assert network.cheap_weight == 0
+    assert network.score == pytest.approx((scaled(margin) + scaled(margins(features, given))) / 2)
+    assert network.probability == pytest.approx(features)
+    crowd = weigh(given, Witnesses(margin, sub, features, cheap))
+    assert crowd.cheap_weight == 1
+    assert crowd.score == pytest.approx((scaled(sub) + scaled(margins(cheap, given))) / 2)
+    assert crowd.probability == pytest.approx(cheap)
+    unseen = sub.copy()
+    unseen[3] = np.nan
+    partly = weigh(given, Witnesses(margin, unseen, features, cheap))
+    assert partly.score[3] == pytest.approx((scaled(margin)[3] + scaled(margins(cheap, given))[3]) / 2)
+    alone = weigh(given, Witnesses(margin=margin, cheap=cheap))
+    assert alone.score == pytest.approx((scaled(margin) + scaled(margins(cheap, given))) / 2)
+
+
+# --- verdicts
+
+
+def test_the_share_of_even_data_is_that_of_all_who_disagree():
+    probability = np.full((100, 2), 0.1)
+    probability[np.arange(100), np.arange(100) % 2] = 0.9
+    given = np.arange(100) % 2
+    given[:13] = 1 - given[:13]
+    assert estimated_share(given, probability) == (pytest.approx(0.13), 1.0)
+
+
+def test_the_share_of_hard_data_is_that_of_the_half_that_is_surest():
+    """Half the samples at 1.0, with a tenth wrong, half at 0.4, where all disagree: 0.7 / 1 is below 0.72."""
+    probability = np.zeros((200, 3))
+    probability[:100, 0], probability[100:] = 1.0, [0.4, 0.3, 0.3]
+    given = np.array([0] * 90 + [1] * 10 + [2] * 100)
+    share, easy = estimated_share(given, probability)
+    assert (share, easy) == (pytest.approx(0.1), 0.0)
+    probability[100:] = [0.54, 0.23, 0.23]  # 0.77: half way
+    share, easy = estimated_share(given, probability)
+    assert (share, easy) == (pytest.approx(0.1 + 0.5 * (0.55 - 0.1)), pytest.approx(0.5))
+
+
+def test_two_groups_are_parted_where_otsu_says():
+    """Of 0, 1, 7, 8 the variance is 12.5; between {0, 1} and {7, 8} lies 7^2 / 4 = 12.25 of it."""
+    assert parted(np.array([8.0, 0.0, 7.0, 1.0])) == (pytest.approx(12.25 / 12.5), 0.5)
+    assert parted(np.array([0.0, 5.0, 5.0, 5.0, 5.0])) == (pytest.approx(1.0), 0.2)
+    assert parted(np.ones(6)) == (0.0, 0.0)
+    assert parted(np.array([1.0])) == (0.0, 0.0)
+
+
+def test_probabilities_have_the_share_for_their_mean():
+    score = np.random.default_rng(0).normal(size=500)
+    for share in (0.001, 0.1, 0.5, 0.9):
+        found = clean_probability(score, share)
+        assert found.mean() == pytest.approx(1 - share, abs=1e-6)
+        assert (np.diff(found[np.argsort(score)]) >= 0).all()
+    assert clean_probability(np.ones(5), 0.2) == pytest.approx(np.full(5, 0.8))
+    apart = clean_probability(np.repeat([-1.0, 1.0], 50), 0.5)
+    near = clean_probability(np.linspace(-1, 1, 100), 0.5)
+    assert apart.max() - apart.min() > near.max() - near.min() or apart.max() > 0.99
+
+
+def test_a_planted_case_is_found_and_mended():
+    points, given, true = planted(800, share=0.2)
+    found = find_label_issues(given, features=points)
+    wrong = given != true
+    fix = (found["decision"] == FIX).to_numpy()
+    low, high = found.attrs["wrong_share_interval"]
+    assert low <= 0.2 <= high
+    assert abs(found.attrs["wrong_share"] - 0.2) < 0.04
+    assert wrong[fix].mean() > 0.9
+    assert fix[wrong].mean() > 0.8
+    mended = np.where(fix, found["suggested_label"], given)
+    assert (mended != true).mean() < 0.05
+    bins = np.clip((found["label_quality"] * 10).astype(int), 0, 9)
+    gaps = [
+        abs(found["label_quality"][bins == k].mean() - (~wrong)[bins == k].mean()) * (bins == k).mean()
+        for k in range(10)
+        if (bins == k).any()
+    ]
+    assert sum(gaps) < 0.06
+
+
+def test_clean_data_are_left_alone():
+    points, given, _ = planted(800, share=0.0)
+    found = find_label_issues(given, features=points)
+    assert not (found["decision"] == FIX).any()
+    assert found.as_mask().mean() < 0.03
+    assert any("look clean" in line for line in found.attrs["findings"])
+
+
+def test_labels_of_no_relation_are_left_alone():
+    rng = np.random.default_rng(1)
+    found = find_label_issues(rng.integers(0, 4, 500), features=rng.normal(size=(500, 6)))
+    assert not (found["decision"] == FIX).any()
+    assert any("chance" in line for line in found.attrs["findings"])
+
+
+def test_tiny_classes_and_short_trainings_decide_nothing():
+    points, given, _ = planted(400, share=0.2)
+    given[given == 3] = 0
+    given[[3, 7, 11, 15]] = 3  # four that are in truth
+    verdict_of = find_label_issues(given, features=points)
+    fix = (verdict_of["decision"] == FIX).to_numpy()
+    assert not fix[given == 3].any()
+    assert not (verdict_of["suggested_label"][fix] == 3).any()
+    probability = neighbour_probabilities(points, given, 4, fold_numbers(400))
+    score = margins(probability, given)
+    assert (judge(given, probability, score, visits=5).decision == FIX).any()
+    short = judge(given, probability, score, visits=4)
+    assert not (short.decision == FIX).any()
+    assert "4 times" in short.findings[1]
+
+
+def test_a_fix_is_expected_to_help():
+    points, given, _ = planted(600, share=0.3)
+    probability = neighbour_probabilities(points, given, 4, fold_numbers(600))
+    found = judge(given, probability, margins(probability, given))
+    fix = found.decision == FIX
+    assert (found.suggested_probability[fix] > found.clean_probability[fix]).all()
+    assert (found.suggested[found.decision == KEEP] == given[found.decision == KEEP]).all()
+    assert set(found.decision) == {KEEP, REVIEW, FIX}
+    assert ((found.decision != KEEP) == found.issue).all()
+
+
+# --- from arrays
+
+
+def test_cleanlab_reads_the_frame():
+    points, given, _ = planted(200, classes=2)
+    found = find_label_issues(given, features=points)
+    assert list(found)[:4] == ["is_label_issue", "label_quality", "given_label", "predicted_label"]
+    assert [str(found[name].dtype) for name in list(found)[:4]] == ["bool", "float64", "int64", "int64"]
+    assert found.as_mask().dtype == bool
+    assert isinstance(found[found.as_mask()], alasca.LabelIssues)
+
+
+def test_epochs_and_names_and_groups():
+    points, given, true = planted(300, classes=3)
+    folds = fold_numbers(300)
+    probability = neighbour_probabilities(points, given, 3, folds)
+    epochs = np.stack([np.full_like(probability, 1 / 3), probability, probability])
+    by_epoch = find_label_issues(given, epochs)
+    names = ["cat", "dog", "eel"]
+    named = find_label_issues([names[k] for k in given], epochs, classes=names)
+    sorted_names = find_label_issues(np.array(names)[given], epochs)
+    assert named["label_quality"].tolist() == by_epoch["label_quality"].tolist()
+    assert named["suggested_label"].tolist() == [names[k] for k in by_epoch["suggested_label"]]
+    pd.testing.assert_frame_equal(named, sorted_names)
+    both = find_label_issues(given, probability, features=points, groups=np.arange(300) // 2)
+    assert (given != true)[(both["decision"] == FIX).to_numpy()].mean() > 0.8
+    missing = find_label_issues(np.where(given == 2, 0, given), probability)  # the last class has no label
+    assert len(missing) == 300
+
+
+@pytest.mark.parametrize(
+    ("labels", "keywords", "words"),
+    [
+        ([], {"features": []}, "expected one label a sample"),
+        ([0, 1], {}, "neither pred_probs nor features"),
+        ([0, 0], {"features": [[0.0], [1.0]]}, "all are 0; expected at least two classes"),
+        ([0, -1], {"features": [[0.0], [1.0]]}, "-1, expected whole numbers from 0"),
+        (["a", None], {"features": [[0.0], [1.0]]}, "None at position 1"),
+        (["a", "b"], {"features": [[0.0], [1.0]], "classes": ["a", "c"]}, "'b' is none of the classes (a, c)"),
+        (["a", "b"], {"features": [[0.0], [1.0]], "classes": ["a", "b", "a"]}, "comes twice"),
+        ([0, 1], {"pred_probs": [[2.0, -1.0], [0.5, 0.5]]}, "rows are no probabilities"),
+        ([0, 1], {"pred_probs": [[0.5, 0.5]]}, "of shape [1, 2], expected [2, 2]"),
+        ([0, 1], {"pred_probs": "no"}, "no table of numbers"),
+        ([0, 2], {"pred_probs": [[0.5, 0.5], [0.5, 0.5]]}, "2 columns for 3 classes"),
+        ([0, 1], {"features": [[0.0], [np.nan]]}, "some are not finite"),
+        ([0, 1], {"features": [0.0, 1.0]}, "of shape [2], expected [2, D]"),
+    ],
+)  # fmt: skip
+def test_bad_arrays_are_one_line(labels, keywords, words):
+    with pytest.raises(InputError, match=r".") as error:
+        find_label_issues(labels, **keywords)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+# --- of a run
+
+
+def test_a_run_judges_its_labels(tmp_path):
+    points, given, true = planted(400, share=0.25)
+    task = Task.from_arrays(points.numpy(), given, truth=true)
+    run = train(Recipe(epochs=6, batch_size=32, val_fraction=0.0), task, folder=tmp_path / "run")
+    records, done = run.records(), run.done()
+    fix = records.decision == FIX
+    assert (given != true)[fix].mean() > 0.9
+    assert fix[given != true].mean() > 0.7
+    assert done["label_fixes"] == fix.sum()
+    assert done["wrong_share_low"] <= 0.25 <= done["wrong_share_high"]
+    assert done["findings"][0].startswith("About ")
+    assert (records.suggested[records.decision == KEEP] == records.given[records.decision == KEEP]).all()
+    table = records.table()
+    assert {"decision", "suggested_probability", "mean_probability", "out_of_sample", "sub_margin"} <= set(table)
+
+
+def test_one_epoch_fixes_nothing(tmp_path):
+    points, given, _ = planted(200, share=0.25)
+    run = train(Recipe(epochs=1, batch_size=32), Task.from_arrays(points.numpy(), given), folder=tmp_path / "run")
+    assert run.done()["label_fixes"] == 0
+    assert any("train for more epochs" in line for line in run.done()["findings"])
