@@ -168,6 +168,6 @@ def test_methods_that_blend_inputs_are_refused_for_texts(tmp_path: Path):
     for method in ("mixup", "dividemix"):
         with pytest.raises(InputError, match="blends inputs"):
             ready(**settings_for(tmp_path / "t.csv", method=method))
-    with pytest.raises(InputError, match=r"mlp reads rows of numbers, the data are texts \[2\]; try text-transformer"):
+    with pytest.raises(InputError, match=r"mlp reads rows of numbers, the data are texts \[2\]; try text-bag"):
         ready(**settings_for(tmp_path / "t.csv", network="mlp"))
     assert isinstance(read(f"table:{tmp_path / 't.csv'}").inputs, Texts)

@@ -107,6 +107,7 @@ class Recipe(Checked):
     true: str | None = setting(FILES, None, "Column of true labels, for evaluation only.")
     id: str | None = setting(FILES, None, "Column of sample ids.")
     split: str | None = setting(FILES, None, "Column that says train, test or validation.")
+    labels: str | None = setting(FILES, None, "Table of id and label: labels in the place of the data's own.")
     missing_label: str | None = setting(
         FILES, None, "What says that there is no label. Default: nothing, NaN, None, N/A."
     )
@@ -183,6 +184,7 @@ class Recipe(Checked):
         if library == "hf" and path.startswith(("/", ".", "~")):
             found["network"] = f"hf:./{path.rstrip('/').rpartition('/')[2]}"
         found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
+        found["labels"] = None if self.labels is None else "table"
         return found
 
     def digest(self) -> str:
@@ -229,6 +231,8 @@ def found_from(recipe: Recipe, place: Place, home: Path) -> tuple[Recipe, Place]
         file, mark, key = rest.partition("#") if name == "noise" else (rest, "", "")
         if kind in SOMEWHERE and (kind != "hf" or (home / file).is_dir()):
             changes[name] = f"{kind}{colon}{moved(file)}{mark}{key}"
+    if recipe.labels is not None:
+        changes["labels"] = moved(recipe.labels)
     library, _, path = recipe.network.partition(":")
     if library == "hf" and path.startswith("."):
         changes["network"] = f"hf:{moved(path)}"

@@ -21,10 +21,16 @@ SHOWN = 25
 
 
 def write_issues(records: Records, folder: Path) -> list[Path]:
-    """Write issues.csv, a row a sample in the order of the data, and, where pyarrow is there, issues.parquet."""
-    table = records.table()
-    if "true_label" in table:
-        table = table.drop(columns="true_label")  # for evaluation only
+    """Write issues.csv, a row a sample in the order of the data, and, where pyarrow is there, issues.parquet.
+
+    cleanlab's four columns come first, labels in them as whole numbers; then ours, with the classes' names.
+    """
+    table = records.table().drop(columns="true_label", errors="ignore")  # for evaluation only
+    names = {name: table.pop(f"{name}_label") for name in ("given", "predicted", "suggested")}
+    table.insert(2, "given_label", records.given)
+    table.insert(3, "predicted_label", records.predicted)
+    for place, name in enumerate(names, 5):
+        table.insert(place, name, names[name])
     write_bytes(folder / ISSUES, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
     found = [folder / ISSUES]
     if importlib.util.find_spec("pyarrow") is not None:

@@ -190,3 +190,46 @@ def tell_repaired(found: Repaired) -> None:
     say(f"{len(found.changes):,} labels changed: {', '.join(map(str, found.wrote))}")
     for note in found.notes:
         say(note)
+
+
+@app.command
+def predict(
+    run: Annotated[Path, Parameter(help="Folder of a finished run.")],
+    /,
+    *inputs: Annotated[str, Parameter(help="Pictures, folders of such, tables, or texts.")],
+    out: Annotated[Path | None, Parameter(help="CSV file. Default: the terminal.")] = None,
+    prediction: Annotated[str | None, Parameter(help="main, average, all or sub. Default: the run's.")] = None,
+    network: Annotated[
+        str | None, Parameter(help="The run's network, where that is package.module:callable: your consent to run it.")
+    ] = None,
+) -> int:
+    """Predict classes: a row a sample with the likeliest class and the probability of each.
+
+    Example: alasca predict runs/photos new/ --out new.csv
+    """
+    import pandas as pd
+
+    from alasca.files import write_bytes
+    from alasca.runs import RunFolder, load, named_inputs
+
+    if not inputs:
+        raise InputError("predict: no input given; expected pictures, folders of such, tables, or texts")
+    if out is not None and (out.is_dir() or not out.parent.is_dir()):
+        raise InputError(f"out: {out} is no file in a folder that exists")
+    model, recipe = load(run, network), RunFolder.open(run).recipe()
+    parts = []
+    for names, values in named_inputs(model, recipe, inputs):
+        found = model.predict(values, prediction)
+        frame = pd.DataFrame(found, columns=list(model.classes))
+        best = found.argmax(1)
+        frame.insert(0, "probability", found.max(1))
+        frame.insert(0, "predicted_label", [model.classes[k] for k in best])
+        frame.insert(0, "input", names)
+        parts.append(frame)
+    text = pd.concat(parts).to_csv(index=False, lineterminator="\n", float_format="%.6f")
+    if out is None:
+        print(text, end="")
+    else:
+        write_bytes(out, text.encode())
+        say(f"Predictions: {out}")
+    return ENDED

@@ -8,6 +8,7 @@ from alasca.data.samples import Samples as Samples
 from alasca.data.samples import subset as subset
 from alasca.data.sources import SOURCES as SOURCES
 from alasca.data.sources import load_task as load_task
+from alasca.data.sources import relabelled as relabelled
 from alasca.data.split import Split as Split
 from alasca.data.split import make_split as make_split
 from alasca.data.task import Reading as Reading

@@ -16,7 +16,7 @@ from alasca.errors import InputError
 from alasca.networks.libraries import hf_network, hf_tokenizer, keep_hf, timm_network, torchvision_network
 from alasca.networks.resnet import preact_resnet18, resnet18, resnet18_narrow, resnet32, resnet34, wrn28_4
 from alasca.networks.small import Perceptron, SmallResNet
-from alasca.networks.text import TextTransformer, Tokens
+from alasca.networks.text import TextBag, TextTransformer, Tokens
 from alasca.networks.vgg import vgg19, vgg19_bn
 from alasca.values import nearest
 
@@ -45,6 +45,11 @@ def mlp(width: int, num_classes: int) -> nn.Module:
     return Perceptron(width, num_classes)
 
 
+def text_bag(length: int, num_classes: int, tokens: Tokens) -> nn.Module:
+    """Words, pairs of words and a hidden layer, from scratch: texts"""
+    return TextBag(tokens, num_classes)
+
+
 def text_transformer(length: int, num_classes: int, tokens: Tokens) -> nn.Module:
     """Four encoder layers of width 64, from scratch: texts"""
     return TextTransformer(tokens, length, num_classes)
@@ -55,7 +60,8 @@ PICTURES: dict[str, Callable[[int, int], nn.Module]] = {
     "resnet34": resnet34, "preact-resnet18": preact_resnet18, "wrn28-4": wrn28_4, "vgg19-bn": vgg19_bn, "vgg19": vgg19,
 }  # fmt: skip
 """Networks for pictures, called with (channels, classes)."""
-NETWORKS: dict[str, Callable[..., nn.Module]] = {**PICTURES, "mlp": mlp, "text-transformer": text_transformer}
+TEXTS: dict[str, Callable[[int, int, Tokens], nn.Module]] = {"text-bag": text_bag, "text-transformer": text_transformer}
+NETWORKS: dict[str, Callable[..., nn.Module]] = {**PICTURES, "mlp": mlp, **TEXTS}
 """Networks of our own, called with what one sample's first axis is long, and the number of classes."""
 LIBRARIES: dict[str, tuple[str, Callable[[str, Wanted], nn.Module]]] = {
     "timm": ("pictures", lambda name, want: timm_network(name, want.shape, want.num_classes, want.pretrained)),
@@ -72,7 +78,7 @@ OTHERS = {
     "hf:NAME": "a text classifier of transformers, with its tokenizer: a folder or a name in the cache",
     "package.module:callable": "your own, called with num_classes=K (and shape=, tokens= where it takes them)",
 }
-READS = {"pictures": "small-resnet", "rows of numbers": "mlp", "texts": "text-transformer"}
+READS = {"pictures": "small-resnet", "rows of numbers": "mlp", "texts": "text-bag"}
 """The network that ``auto`` means for each kind of input."""
 
 
@@ -107,7 +113,8 @@ def create_network(
         raise InputError(f"network: {name!r} is unknown; {hint}")
     if pretrained:
         raise InputError(f"pretrained: there are no published weights of {name}; try e.g. --network timm:resnet50")
-    check_kind(name, next((kind for kind, known in READS.items() if known == name), "pictures"), want)
+    reads = "texts" if name in TEXTS else "pictures" if name in PICTURES else "rows of numbers"
+    check_kind(name, reads, want)
     return NETWORKS[name](shape[0], num_classes, *([] if tokens is None else [tokens]))
 
 

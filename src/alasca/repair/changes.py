@@ -69,8 +69,8 @@ def decided(records: Records, apply: str) -> list[Change]:
 def by_file(records: Records, path: Path) -> list[Change]:
     """What a table says: columns ``id`` and ``label``, the label that is to be (nothing: the sample is left out).
 
-    Or the run's own table with the column ``decision`` edited: ``keep``, ``fix`` (to ``suggested_label``) or ``drop``;
-    ``review`` is no decision yet and changes nothing.
+    Or issues.csv with the column ``decision`` edited: ``keep``, ``fix`` (to ``suggested``) or ``drop``; ``review`` is
+    no decision yet and changes nothing.
 
     Raises:
         InputError: no such file or column, an id or class that the run does not have, or an id twice.
@@ -80,8 +80,8 @@ def by_file(records: Records, path: Path) -> list[Change]:
         raise InputError(f"apply: {str(path)!r} is no file; {hint}")
     table = read_tables(str(path))
     name = next((name for name in NEW_LABELS if name in table.frame), None)
-    if name is None and not {"decision", "suggested_label"} <= set(table.frame):
-        raise InputError(f"apply: {path} has no column label; expected id and label, or decision and suggested_label")
+    if name is None and not {"decision", "suggested"} <= set(table.frame):
+        raise InputError(f"apply: {path} has no column label; expected id and label, or decision and suggested")
     cells = table.column("id", "id")
     ids = ["" if cell is None else str(cell) for cell in cells]
     where = {sample: row for row, sample in enumerate(records.ids)}
@@ -110,7 +110,7 @@ def new_label(cells: pd.Series, name: str | None, given: str, where: str) -> str
     if decision in ("keep", "review"):
         return given
     if decision == "fix":
-        return str(cells["suggested_label"])
+        return str(cells["suggested"])
     if decision == DROP:
         return None
     raise InputError(f"apply: {where}: decision is {cells['decision']!r}; expected keep, review, fix or drop")

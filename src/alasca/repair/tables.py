@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from alasca.data.sources.table_files import read_table, read_tables, suffix_of, whole
-from alasca.data.sources.tables import row_ids
 from alasca.errors import InputError, missing
 from alasca.files import write_bytes
 from alasca.recipe import Place, Recipe, found_from
@@ -31,7 +30,7 @@ def mend_tables(
         InputError: the table is not the one that the run read, or can't be copied cell by cell.
     """
     table = read_tables(argument)
-    ids = row_ids(table, recipe)
+    ids = table.row_ids(recipe.id)
     where = {sample: row for row, sample in enumerate(ids)}
     if odd := [change.id for change in changes if change.id not in where]:
         raise InputError(f"repair: {argument} has no row {odd[0]!r} any more; put the run's table back")
@@ -77,7 +76,7 @@ def column_by_id(run: RunFolder, records: Records, name: str) -> list[str]:
         raise InputError(f"by: {name}: the run's data are no table with columns ({described['recipe']['data']})")
     table = read_tables(argument)
     cells = table.column(name, "by")
-    values = dict(zip(row_ids(table, recipe), cells, strict=True))
+    values = dict(zip(table.row_ids(recipe.id), cells, strict=True))
     if odd := [sample for sample in records.ids if sample not in values]:
         raise InputError(f"by: {argument} has no row {odd[0]!r} any more; put the run's table back")
     return ["" if values[sample] is None else whole(values[sample]) for sample in records.ids]
@@ -98,10 +97,11 @@ def write_parquet(
         packing = file.metadata.row_group(0).column(0).compression if file.metadata.num_row_groups else "SNAPPY"
     place = table.schema.get_field_index(label)
     field = table.schema.field(place)
-    values: list[Any] = table.column(place).to_pylist()
+    before: list[Any] = table.column(place).to_pylist()
+    values = list(before)
     for row, name in labels.items():
         if name is not None:
-            values[row] = values[donors[name]] if name in donors else name
+            values[row] = before[donors[name]] if name in donors else name
     dictionary = pyarrow.types.is_dictionary(field.type)
     column = pyarrow.array(values, type=field.type.value_type if dictionary else field.type)
     table = table.set_column(place, field, column.dictionary_encode().cast(field.type) if dictionary else column)

@@ -4,6 +4,7 @@ from alasca.runs.claim import Claim as Claim
 from alasca.runs.claim import claimed as claimed
 from alasca.runs.folder import Json as Json
 from alasca.runs.folder import RunFolder as RunFolder
+from alasca.runs.inputs import named_inputs as named_inputs
 from alasca.runs.model import Model as Model
 from alasca.runs.model import describe_model as describe_model
 from alasca.runs.model import load as load

@@ -14,7 +14,7 @@ from torch import nn
 
 from alasca import __version__
 from alasca.core import unwrapped
-from alasca.data import Rows, Split, Task, Texts, load_task, make_split
+from alasca.data import Rows, Split, Task, Texts, load_task, make_split, relabelled
 from alasca.data.transform import KINDS
 from alasca.distributed import world
 from alasca.engine import Job, resolve_device
@@ -127,6 +127,7 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
     resolve_device(place.device)
     method_of(recipe)  # what can be known to be wrong is said before anything is read
     task = load_task(recipe, place) if task is None else task
+    task = task if recipe.labels is None else relabelled(task, recipe.labels)
     recipe = resolve(recipe, task)
     split, notes = make_split(task, recipe, own_tokenizer(recipe) if isinstance(task.inputs, Texts) else None)
     tokens, shape = tokens_of(split.samples.transform), shape_of(split)

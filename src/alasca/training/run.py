@@ -185,7 +185,9 @@ def changed_settings(was: Settings, now: Json, changed: Mapping[str, Any]) -> Js
     }  # fmt: skip
     names = ("recipe", "recipe_sha256", "place", "machine", "exact_resume", "title", "reads_files")
     found = {name: now[name] for name in names}
-    found["recipe"] = now["recipe"] | {name: was["recipe"][name] for name in ("data", "noise", "network", "options")}
+    found["recipe"] = now["recipe"] | {
+        name: was["recipe"][name] for name in ("data", "labels", "noise", "network", "options")
+    }
     found["place"] = now["place"] | {"data_dir": was["place"]["data_dir"]}  # paths stay as they were typed
     return {**found, "changes": [*was["changes"], change]}
 

@@ -25,6 +25,8 @@ FEWEST, MOST = 10, 60
 SMALL_SIDE = 16
 """Side of pictures below which these are as easy to learn by heart as rows of numbers."""
 SMALL_DATA = 1000
+TEXT_EPOCHS = 12
+"""A bag of words has learned by then, and goes on to learn wrong labels by heart."""
 LEAST = 5
 """Epochs below which a training says little of its labels."""
 
@@ -33,15 +35,15 @@ def suited(task: Task) -> dict[str, Any]:
     """Settings of a recipe that suit a task.
 
     Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
-    learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures); cross-entropy inside
-    ALASCA where there is more to learn than that.
+    learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures, texts); elsewhere
+    cross-entropy inside ALASCA.
     """
     count = int((task.labels >= 0).sum())
     found: dict[str, Any] = {"epochs": int(min(MOST, max(FEWEST, round(VISITS / count)))), "method": "ce"}
     if task.held is None:
         found["val_fraction"] = 0.0
     if isinstance(task.inputs, Texts):
-        return found
+        return {**found, "method": "elr", "epochs": TEXT_EPOCHS}
     pictures = task.inputs.dtype == torch.uint8
     if not pictures or min(task.inputs.shape[2:]) < SMALL_SIDE:
         found["method"] = "elr"

@@ -13,6 +13,7 @@ from alasca.data.sources.cifar import cifar10, cifar10n, cifar100, cifar100n
 from alasca.data.sources.folders import folder
 from alasca.data.sources.hub import hf
 from alasca.data.sources.looks import looked_over
+from alasca.data.sources.relabelled import relabelled as relabelled
 from alasca.data.sources.table_files import read_tables as read_tables
 from alasca.data.sources.tables import table
 from alasca.data.sources.web import clothing1m, webvision

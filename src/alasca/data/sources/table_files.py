@@ -73,6 +73,15 @@ class Table:
             found.append(f"{path.name if shared is None else path.relative_to(shared).as_posix()}/{number}")
         return found
 
+    def id_column(self, asked: str | None) -> str | None:
+        """The column of ids; None where rows go by their numbers."""
+        return asked or ("id" if "id" in self.names else None)
+
+    def row_ids(self, asked: str | None) -> list[str]:
+        """What each row goes by: its cell in the column of ids, or `ids`."""
+        name = self.id_column(asked)
+        return self.ids() if name is None else self.texts(name, True)
+
     @property
     def names(self) -> list[str]:
         """Of all columns."""

@@ -28,7 +28,6 @@ from alasca.data.sources.table_files import Table, check_text, read_tables, whol
 from alasca.data.task import Inputs, Reading, Task
 from alasca.data.text import Texts
 from alasca.errors import InputError
-from alasca.recipe import Recipe
 
 RESERVED = ("label", "true_label", "id", "split")
 """Columns that are never inputs unless `--input` names them."""
@@ -87,8 +86,8 @@ def task_of(found: Table, reading: Reading) -> Task:
     columns = {"given": given.take(part == TRAIN), "all": given} | ({} if true is None else {"true": true})
     assigned = assign(columns, recipe, declared, drop=True)
     labels, truth = assigned.labels["all"], assigned.labels.get("true")
-    id_name = id_column(found, recipe)
-    ids = row_ids(found, recipe)
+    id_name = found.id_column(recipe.id)
+    ids = found.row_ids(recipe.id)
     refuse_duplicates(ids, found.where)
     used = {
         recipe.label,
@@ -113,17 +112,6 @@ def task_of(found: Table, reading: Reading) -> Task:
     )  # fmt: skip
     task = made_of(found, read, reading, made, kept, tested)
     return replace(task, notes=(*notes, *task.notes))
-
-
-def id_column(found: Table, recipe: Recipe) -> str | None:
-    """The column of ids; None where rows go by their numbers."""
-    return recipe.id or ("id" if "id" in found.names else None)
-
-
-def row_ids(found: Table, recipe: Recipe) -> list[str]:
-    """What each row of a table goes by."""
-    name = id_column(found, recipe)
-    return found.ids() if name is None else found.texts(name, True)
 
 
 def called(found: Table, usual: str) -> str | None:

@@ -1,0 +1,539 @@
+"""Clean, audit, repair, predict: from data with bad labels to better ones, and a model in use."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from alasca import InputError, Recipe, Task, train
+from alasca.audit.checking import answers_in, checked, draw, sheet, wilson
+from alasca.audit.pages import write_issues
+from alasca.audit.summary import summarise, to_review
+from alasca.cli import main
+from alasca.repair import decided, repair, undo
+from alasca.repair.cells import rewritten
+from alasca.repair.changes import Change, as_table
+from alasca.runs import RunFolder
+
+CLASSES = ("ant", "bee", "cat", "dog")
+ROWS = 240
+
+
+def noisy(share: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """True and given labels of `ROWS` samples."""
+    rng = np.random.default_rng(seed)
+    true = np.arange(ROWS) % len(CLASSES)
+    given = true.copy()
+    wrong = rng.permutation(ROWS)[: round(share * ROWS)]
+    given[wrong] = (true[wrong] + rng.integers(1, len(CLASSES), len(wrong))) % len(CLASSES)
+    return true, given
+
+
+def write_table(path: Path, given: np.ndarray, true: np.ndarray) -> Path:
+    """Numbers in columns, a column of vendors and one of labels."""
+    rng = np.random.default_rng(1)
+    points = np.eye(len(CLASSES))[true] + rng.normal(size=(ROWS, len(CLASSES))) * 0.38
+    frame = pd.DataFrame(points.round(4), columns=[f"x{k}" for k in range(len(CLASSES))])
+    frame.insert(2, "label", [CLASSES[k] for k in given])
+    frame["vendor"] = np.where(np.arange(ROWS) % 3 == 0, "ACME, Ltd", "Bolt")
+    frame.to_csv(path, index=False)
+    return path
+
+
+def write_texts(path: Path, given: np.ndarray, true: np.ndarray) -> Path:
+    """A text a row, of words that its class uses."""
+    rng = np.random.default_rng(2)
+    vocabulary = {k: [f"w{k}{j}" for j in range(6)] for k in range(len(CLASSES))}
+    texts = [" ".join(rng.choice([*vocabulary[k], "and", "the"], 8)) for k in true]
+    pd.DataFrame({"text": texts, "label": [CLASSES[k] for k in given]}).to_csv(path, index=False)
+    return path
+
+
+def write_folder(root: Path, given: np.ndarray, true: np.ndarray) -> Path:
+    """Pictures in which another stripe is bright for each class, mirrored or not."""
+    rng = np.random.default_rng(3)
+    for k in range(ROWS):
+        pixels = rng.integers(0, 90, (12, 12, 3), dtype=np.uint8)
+        pixels[3 * true[k] : 3 * true[k] + 3] += 120
+        path = root / CLASSES[given[k]] / f"{k:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return root
+
+
+def say(arguments: list[str], code: int = 0) -> None:
+    """Run a command and check its exit code."""
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == code, arguments
+
+
+@pytest.fixture(scope="module")
+def table_run(tmp_path_factory) -> RunFolder:
+    """A run of `clean` on a table of numbers."""
+    home = tmp_path_factory.mktemp("table")
+    true, given = noisy()
+    path = write_table(home / "rows.csv", given, true)
+    say(["clean", str(path), "--epochs", "12", "--out", str(home / "run")])
+    return RunFolder.open(home / "run")
+
+
+@pytest.fixture(scope="module")
+def folder_run(tmp_path_factory) -> RunFolder:
+    """A run of `clean` on a folder of pictures."""
+    home = tmp_path_factory.mktemp("folder")
+    true, given = noisy()
+    root = write_folder(home / "photos", given, true)
+    (root / "notes.txt").write_text("mine")
+    say(["clean", str(root), "--epochs", "12", "--batch-size", "16", "--image-size", "12", "--out", str(home / "run")])
+    return RunFolder.open(home / "run")
+
+
+# --- the way through
+
+
+def test_a_table_of_numbers_all_the_way(table_run: RunFolder, tmp_path: Path, capsys):
+    true, _ = noisy()
+    source, repaired = table_run.path.parent / "rows.csv", table_run.path / "repaired" / "rows.csv"
+    before, after = pd.read_csv(source), pd.read_csv(repaired)
+    assert (after["label"] != np.array(CLASSES)[true]).mean() < 0.1
+    pd.testing.assert_frame_equal(before.drop(columns="label"), after.drop(columns="label"))
+    changes = pd.read_csv(table_run.path / "repaired" / "changes.csv")
+    assert len(changes) == (before["label"] != after["label"]).sum() > 30
+    lines = zip(source.read_bytes().split(b"\n"), repaired.read_bytes().split(b"\n"), strict=True)
+    assert sum(old != new for old, new in lines) == len(changes)
+    assert list(changes) == ["id", "given", "fixed", "probability", "decision"]
+    labels = str(table_run.path / "repaired" / "labels.csv")
+    again = str(tmp_path / "again")
+    say(["train", "--data", f"table:{source}", "--labels", labels, "--epochs", "3", "--out", again])
+    assert f"{len(changes)} of {ROWS} labels are others" in capsys.readouterr().out.replace("\n         ", " ")
+    fixed = RunFolder.open(Path(again)).records()
+    assert [fixed.name(k) for k in fixed.given] == after["label"].tolist()
+    say(["predict", str(table_run.path), str(source), "--out", str(tmp_path / "p.csv")])
+    found = pd.read_csv(tmp_path / "p.csv")
+    assert list(found) == ["input", "predicted_label", "probability", *CLASSES]
+    assert found["input"].tolist()[:2] == ["rows.csv/0", "rows.csv/1"]
+    assert (found["predicted_label"] == np.array(CLASSES)[true]).mean() > 0.9
+    assert found[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx(np.ones(ROWS), abs=1e-4)
+
+
+def test_a_folder_of_pictures_all_the_way(folder_run: RunFolder, tmp_path: Path):
+    true, _ = noisy()
+    root, tree = folder_run.path.parent / "photos", folder_run.path / "repaired" / "photos"
+    places = {int(path.stem): path.parent.name for path in tree.rglob("*.png")}
+    assert len(places) == ROWS
+    assert np.mean([places[k] != CLASSES[true[k]] for k in range(ROWS)]) < 0.06
+    assert (tree / "notes.txt").read_text() == "mine"
+    one = next(root.rglob("*.png"))
+    assert os.stat(one).st_nlink == 2  # a hard link, no copy
+    say(["train", "--data", f"folder:{tree}", "--epochs", "2", "--image-size", "12", "--out", str(tmp_path / "again")])
+    say(["predict", str(folder_run.path), str(root / "ant"), str(one), "--out", str(tmp_path / "p.csv")])
+    found = pd.read_csv(tmp_path / "p.csv")
+    assert len(found) == len(list((root / "ant").glob("*.png"))) + 1
+    right = [CLASSES[true[int(Path(name).stem)]] for name in found["input"]]
+    assert (found["predicted_label"] == right).mean() > 0.95
+
+
+def test_texts_all_the_way(tmp_path: Path, capsys):
+    true, given = noisy()
+    path = write_texts(tmp_path / "texts.csv", given, true)
+    say(["clean", str(path), "--epochs", "30", "--out", str(tmp_path / "run")])
+    after = pd.read_csv(tmp_path / "run" / "repaired" / "texts.csv")
+    assert (after["label"] != np.array(CLASSES)[true]).mean() < 0.05
+    capsys.readouterr()
+    say(["predict", str(tmp_path / "run"), "w00 w01 w02 w03", 'w20, w21 and "w22" w24'])
+    found = pd.read_csv(__import__("io").StringIO(capsys.readouterr().out))
+    assert found["predicted_label"].tolist() == ["ant", "cat"]
+    say(["predict", str(tmp_path / "run"), str(path), "--out", str(tmp_path / "p.csv")])
+    assert (pd.read_csv(tmp_path / "p.csv")["predicted_label"] == np.array(CLASSES)[true]).mean() > 0.9
+
+
+def test_what_clean_says(table_run: RunFolder, tmp_path: Path, capsys):
+    say(["audit", str(table_run.path), "--by", "vendor"])
+    told = capsys.readouterr().out
+    assert told.startswith("About ")
+    assert "sure enough to be changed (fix)" in told
+    assert "most suspicious labels finds 80% of" in told
+    page = (table_run.path / "summary.html").read_text()
+    for words in ("By vendor", "ACME, Ltd", "Most suspicious labels", "By class", "rows.csv/"):
+        assert words in page, words
+    say(["audit", str(table_run.path), "--no-samples"])
+    assert "rows.csv/" not in (table_run.path / "summary.html").read_text()
+    say(["audit", str(table_run.path), "--by", "vendr"], 2)
+    assert "did you mean 'vendor'" in capsys.readouterr().err
+
+
+# --- tables, byte by byte
+
+
+def copied(path: Path, content: bytes | str, labels: dict[int, str | None], donors: dict[str, int], label="label"):
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return rewritten(path, label, labels, donors)
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("plain.csv", "label,x\na,1\nb,2\na,3\n", "label,x\nb,1\nb,2\na,3\n"),
+        ("windows.csv", "x,label\r\n1,a\r\n2,b\r\n", "x,label\r\n1,b\r\n2,b\r\n"),
+        ("end.csv", "x,label\n1,a\n2,b", "x,label\n1,b\n2,b"),
+        ("quoted.csv", 'x,label\n"1,\n""5""",a\n2,"b"\n', 'x,label\n"1,\n""5""","b"\n2,"b"\n'),
+        ("semicolons.csv", "x;label\n1,5;a\n2,5;b\n", "x;label\n1,5;b\n2,5;b\n"),
+        ("sep.csv", "sep=;\nx;label\n1;a\n2;b\n", "sep=;\nx;label\n1;b\n2;b\n"),
+        ("tabs.tsv", "x\tlabel\n1\ta\n2\tb\n", "x\tlabel\n1\tb\n2\tb\n"),
+        ("spaced.csv", "x, label, y\n1, a, 5\n2, b, 6\n", "x, label, y\n1, b, 5\n2, b, 6\n"),
+        ("blank.csv", "x,label\n\n1,a\n\n\n2,b\n", "x,label\n\n1,b\n\n\n2,b\n"),
+        ("mark.csv", "\ufeffx,label\n1,a\n2,b\n", "\ufeffx,label\n1,b\n2,b\n"),
+        ("lines.jsonl", '{"x": 1, "label": "a"}\n{"label":"b", "x": {"label": "no"}}\n',
+         '{"x": 1, "label": "b"}\n{"label":"b", "x": {"label": "no"}}\n'),
+        ("list.json", '[\n {"x": "}{", "label":  "a" },\n {"x": 2, "label": "b"}\n]\n',
+         '[\n {"x": "}{", "label":  "b" },\n {"x": 2, "label": "b"}\n]\n'),
+    ],
+)  # fmt: skip
+def test_every_other_byte_is_as_it_was(tmp_path: Path, name: str, before: str, after: str):
+    assert copied(tmp_path / name, before, {0: "b"}, {"b": 1}).decode() == after
+
+
+def test_rows_are_left_out_with_their_line(tmp_path: Path):
+    table = "x,label\n1,a\n2,b\n3,a\n"
+    assert copied(tmp_path / "t.csv", table, {1: None}, {}).decode() == "x,label\n1,a\n3,a\n"
+    assert copied(tmp_path / "t.csv", table, {2: None, 0: "b"}, {"b": 1}).decode() == "x,label\n1,b\n2,b\n"
+    listed = '[{"label": "a"}, {"label": "b"}, {"label": "a"}]'
+    for gone, left in (({0}, ["b", "a"]), ({2}, ["a", "b"]), ({1, 2}, ["a"]), ({0, 1, 2}, [])):
+        found = json.loads(copied(tmp_path / "t.json", listed, dict.fromkeys(gone), {}))
+        assert [row["label"] for row in found] == left
+    lines = '{"label": "a"}\n{"label": "b"}\n'
+    assert copied(tmp_path / "t.jsonl", lines, {0: None}, {}).decode() == '{"label": "b"}\n'
+
+
+def test_other_codings_and_packed_tables(tmp_path: Path):
+    table, after = "x,label\n1,ä\n2,b\n", "x,label\n1,b\n2,b\n"
+    assert copied(tmp_path / "t.csv", table.encode("utf-16"), {0: "b"}, {"b": 1}) == after.encode("utf-16")
+    packed = copied(tmp_path / "t.csv.gz", gzip.compress(table.encode()), {0: "b"}, {"b": 1})
+    assert gzip.decompress(packed).decode() == after
+    assert b'"a, ""c"""' in copied(tmp_path / "n.csv", "x,label\n1,b\n2,b\n", {0: 'a, "c"'}, {})  # nobody has it yet
+
+
+def test_forms_that_can_t_be_found_are_refused(tmp_path: Path):
+    with pytest.raises(InputError, match=r"can't be found byte by byte; write the changes into it yourself"):
+        copied(tmp_path / "t.json", '{"x": [1, 2], "label": ["a", "b"]}', {0: "b"}, {"b": 1})
+
+
+def test_parquet_keeps_schema_values_and_metadata(tmp_path: Path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    true, given = noisy()
+    frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
+    table = pyarrow.Table.from_pandas(frame.astype({"label": "category"})).replace_schema_metadata({"mine": "kept"})
+    parquet.write_table(table, tmp_path / "rows.parquet", row_group_size=100, compression="zstd")
+    table = parquet.read_table(tmp_path / "rows.parquet")
+    recipe = Recipe(data=f"table:{tmp_path / 'rows.parquet'}", epochs=6, val_fraction=0.0)
+    run = train(recipe, folder=tmp_path / "run")
+    found = repair(run)
+    after = parquet.read_table(tmp_path / "run" / "repaired" / "rows.parquet")
+    assert after.schema.equals(table.schema, check_metadata=True)
+    assert after.drop_columns("label").equals(table.drop_columns("label"))
+    changed = [old != new for old, new in zip(table["label"].to_pylist(), after["label"].to_pylist(), strict=True)]
+    assert sum(changed) == len(found.changes) > 30
+    written = parquet.ParquetFile(tmp_path / "run" / "repaired" / "rows.parquet").metadata
+    assert (written.num_row_groups, written.row_group(0).column(0).compression) == (3, "ZSTD")
+    dropped = repair(run, "drop", tmp_path / "clean")
+    assert len(parquet.read_table(tmp_path / "clean" / "rows.parquet")) == ROWS - len(dropped.changes)
+
+
+# --- decisions
+
+
+def test_all_and_drop(table_run: RunFolder, tmp_path: Path):
+    records = table_run.records()
+    fixes, everything, dropped = (decided(records, name) for name in ("fix", "all", "drop"))
+    assert len(fixes) == (records.decision == "fix").sum() < len(everything) == len(dropped) == records.issue.sum()
+    assert all(change.fixed is None for change in dropped)
+    repair(table_run, "drop", tmp_path / "less")
+    assert len(pd.read_csv(tmp_path / "less" / "rows.csv")) == ROWS - len(dropped)
+    assert (as_table(dropped)["decision"] == "drop").all()
+    labels = pd.read_csv(tmp_path / "less" / "labels.csv", keep_default_na=False)
+    assert (labels["label"] == "").sum() == len(dropped)
+
+
+def test_a_person_s_file_decides(table_run: RunFolder, tmp_path: Path):
+    records = table_run.records()
+    write_issues(records, tmp_path)
+    table = pd.read_csv(tmp_path / "issues.csv")
+    first, second, third = table.index[table["decision"] == "fix"][:3]
+    table["decision"] = "keep"
+    table.loc[[first, second, third], "decision"] = ["fix", "drop", "review"]
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    changes = decided(records, str(tmp_path / "mine.csv"))
+    assert [(change.row, change.fixed) for change in changes] == [
+        (first, table["suggested"][first]), (second, None),
+    ]  # fmt: skip
+    (tmp_path / "short.csv").write_text("id,label\nrows.csv/3,ant\nrows.csv/4,\n")
+    found = {change.id: change.fixed for change in decided(records, str(tmp_path / "short.csv"))}
+    assert found["rows.csv/4"] is None
+    assert found.get("rows.csv/3", "ant") == "ant"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "is no file; expected fix, all, drop, or a file of decisions"),
+        ("id,x\nrows.csv/3,1\n", "has no column label; expected id and label"),
+        ("id,label\nrows.csv/999,ant\n", "line 2: id 'rows.csv/999' is none of the run's"),
+        ("id,label\nrows.csv/3,ant\nrows.csv/3,bee\n", "line 3: id 'rows.csv/3' comes twice"),
+        ("id,label\nrows.csv/3,bea\n", "line 2: label 'bea' is no class of the run; did you mean 'bee'?"),
+        ("id,decision,suggested\nrows.csv/3,maybe,bee\n", "is 'maybe'; expected keep, review, fix or drop"),
+    ],
+)  # fmt: skip
+def test_bad_decisions_are_one_line_and_nothing_is_written(table_run, tmp_path: Path, capsys, content, words):
+    path = tmp_path / "d.csv"
+    if content is not None:
+        path.write_text(content)
+    say(["repair", str(table_run.path), "--apply", str(path), "--to", str(tmp_path / "new")], 2)
+    error = capsys.readouterr().err
+    assert words in error, error
+    assert error.count("\n") == 1
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == (["d.csv"] if content else [])
+
+
+def test_nothing_of_yours_is_overwritten(table_run: RunFolder, tmp_path: Path, capsys):
+    say(["repair", str(table_run.path)], 2)  # clean wrote it already
+    assert "repaired is there already; choose another with --to" in capsys.readouterr().err
+    source = table_run.path.parent / "rows.csv"
+    before = source.read_bytes()
+    say(["repair", str(table_run.path), "--dry-run", "--to", str(tmp_path / "new")])
+    assert "nothing was written" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
+    assert source.read_bytes() == before
+    try:
+        source.write_bytes(before.replace(b"vendor", b"seller") + b"")
+        repair(table_run, to=tmp_path / "fits")  # another column's name changes nothing that was read by place
+        source.write_bytes(b"\n".join(before.split(b"\n")[:100]) + b"\n")
+        with pytest.raises(InputError, match=r"has no row 'rows.csv/\d+' any more; put the run's table back"):
+            repair(table_run, to=tmp_path / "short")
+        assert not (tmp_path / "short").exists()
+    finally:
+        source.write_bytes(before)
+
+
+# --- in place, and back
+
+
+def test_a_table_in_place_and_back(table_run: RunFolder, tmp_path: Path):
+    source = table_run.path.parent / "rows.csv"
+    before = source.read_bytes()
+    found = repair(table_run, to=tmp_path / "log", in_place=True)
+    assert source.read_bytes() == (tmp_path / "log" / "rows.csv").read_bytes() != before
+    assert "--undo takes it back" in found.notes[-1]
+    changed = source.read_bytes()
+    source.write_bytes(changed + b"\n")
+    with pytest.raises(InputError, match="was changed since; its old bytes are in"):
+        undo(tmp_path / "log")
+    source.write_bytes(changed)
+    assert undo(tmp_path / "log") == 1
+    assert source.read_bytes() == before
+    with pytest.raises(InputError, match=r"holds no undo.jsonl"):
+        undo(tmp_path / "log")
+
+
+def listing(root: Path) -> dict[str, bytes]:
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_folder_in_place_and_back(folder_run: RunFolder, tmp_path: Path):
+    root = folder_run.path.parent / "photos"
+    before = listing(root)
+    found = repair(folder_run, "all", tmp_path / "log", in_place=True)
+    after = listing(root)
+    assert len(after) == len(before)
+    assert sum(name not in before for name in after) == len(found.changes) > 30
+    assert undo(tmp_path / "log") == len(found.changes)
+    assert listing(root) == before
+    repair(folder_run, "drop", tmp_path / "drop", in_place=True)
+    assert len(listing(root)) == len(before) - len(found.changes)
+    undo(tmp_path / "drop")
+    assert listing(root) == before
+
+
+def test_a_kill_in_the_midst_is_undone_too(folder_run: RunFolder, tmp_path: Path, monkeypatch):
+    root = folder_run.path.parent / "photos"
+    before = listing(root)
+    done, move = [], __import__("shutil").move
+
+    def dies(path, to):
+        if len(done) == 7:
+            raise KeyboardInterrupt
+        done.append(move(path, to))
+
+    monkeypatch.setattr("alasca.repair.moves.shutil.move", dies)
+    with pytest.raises(KeyboardInterrupt):
+        repair(folder_run, to=tmp_path / "log", in_place=True)
+    monkeypatch.undo()
+    assert listing(root) != before
+    assert undo(tmp_path / "log") == 7
+    assert listing(root) == before
+
+
+def test_names_that_clash(tmp_path: Path):
+    true, given = noisy()
+    root = write_folder(tmp_path / "photos", given, true)
+    for folder in root.iterdir():  # the same names in every class
+        for k, path in enumerate(sorted(folder.iterdir())):
+            path.rename(folder / f"{k:03d}.png")
+    run = train(Recipe(data=f"folder:{root}", epochs=6, image_size=12, val_fraction=0.0), folder=tmp_path / "run")
+    before = listing(root)
+    with pytest.raises(InputError, match=r"would take a name that is there already .*; add --rename"):
+        repair(run)
+    assert not (tmp_path / "run" / "repaired").exists()
+    found = repair(run, rename=True)
+    after = listing(tmp_path / "run" / "repaired" / "photos")
+    assert sorted(after.values()) == sorted(before.values())
+    assert any(name.split("/")[1].startswith(CLASSES) for name in after)
+    repair(run, to=tmp_path / "log", in_place=True, rename=True)
+    assert sorted(listing(root)) == sorted(after)
+    assert undo(tmp_path / "log") >= len(found.changes)
+    assert listing(root) == before
+
+
+# --- arrays, and labels alone
+
+
+def test_archives_and_labels_alone(tmp_path: Path):
+    true, given = noisy()
+    frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
+    x = frame[[f"x{k}" for k in range(4)]].to_numpy(dtype=np.float32)
+    np.savez(tmp_path / "a.npz", x=x, y=given.astype(np.uint8), y_true=true, mine=np.arange(3))
+    run = train(Recipe(data=f"npz:{tmp_path / 'a.npz'}", epochs=6, val_fraction=0.0), folder=tmp_path / "run")
+    repair(run)
+    made = np.load(tmp_path / "run" / "repaired" / "a.npz")
+    assert (made["y"] != true).mean() < 0.1
+    assert made["y"].dtype == np.uint8
+    assert (made["mine"] == np.arange(3)).all()
+    assert (made["x"] == x).all()
+    dropped = repair(run, "drop", tmp_path / "less")
+    less = np.load(tmp_path / "less" / "a.npz")
+    assert len(less["x"]) == len(less["y"]) == len(less["y_true"]) == ROWS - len(dropped.changes)
+    arrays = train(Recipe(epochs=6, val_fraction=0.0), Task.from_arrays(x, given), folder=tmp_path / "arrays")
+    found = repair(arrays)
+    assert found.data is None
+    assert sorted(path.name for path in (tmp_path / "arrays" / "repaired").iterdir()) == ["changes.csv", "labels.csv"]
+    with pytest.raises(InputError, match="only folders of pictures and tables are changed where they lie"):
+        repair(arrays, to=tmp_path / "no", in_place=True)
+
+
+# --- checked by hand
+
+
+def test_answers_give_the_share_and_recalibrate(table_run: RunFolder, tmp_path: Path, capsys):
+    true, given = noisy()
+    records = table_run.records()
+    say(["audit", str(table_run.path), "--sample", "60"])
+    path = table_run.path / "check.csv"
+    drawn = pd.read_csv(path)
+    assert len(drawn) == 60
+    rows = [records.ids.index(sample) for sample in drawn["id"]]
+    assert {str(name) for name in records.decision[rows]} == {"keep", "review", "fix"}
+    say(["audit", str(table_run.path), "--sample", "60"], 2)
+    assert "check.csv is there already" in capsys.readouterr().err
+    drawn["label_is_right"] = ["yes" if given[k] == true[k] else "no" for k in rows]
+    drawn.to_csv(path, index=False)
+    found, (share, low, high), lines = checked(records, answers_in(path, records))
+    assert low <= 0.2 <= high
+    assert np.nanmean(1 - found.quality) == pytest.approx(share, abs=1e-3)
+    assert lines[0].startswith("Of labels marked fix")
+    assert (np.diff(found.quality[np.argsort(records.quality)]) >= -1e-9).all()  # the order stays
+    say(["audit", str(table_run.path), "--checked", str(path)])
+    assert "by 60 answers" in capsys.readouterr().out
+    path.unlink()
+    say(["audit", str(table_run.path)])
+
+
+def test_draws_are_seeded_and_bounded(table_run: RunFolder):
+    records = table_run.records()
+    assert (draw(records, 30) == draw(records, 30)).all()
+    assert (draw(records, 30) != draw(records, 30, seed=1)).any()
+    assert sorted(draw(records, ROWS)) == list(range(ROWS))
+    with pytest.raises(InputError, match="sample: 2, expected 3 to 240"):
+        draw(records, 2)
+    assert list(sheet(records, draw(records, 5))) == ["id", "given_label", "suggested_label", "label_is_right"]
+
+
+def test_an_interval_from_a_book():
+    """Wilson (1927), 90%: of 7 in 20."""
+    low, high = wilson(7, 20)
+    z, n, p = 1.645, 20, 7 / 20
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert (low, high) == (pytest.approx(middle - half), pytest.approx(middle + half))
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("id,label_is_right\nrows.csv/1,perhaps\n", "label_is_right is 'perhaps'; expected yes or no"),
+        ("id,label_is_right\nrows.csv/x,yes\n", "id 'rows.csv/x' is none of the run's"),
+        ("id,label_is_right\nrows.csv/1,yes\n", "has 1 answers; expected at least 3"),
+        ("id,right\nrows.csv/1,yes\n", "has no column 'label_is_right'"),
+    ],
+)
+def test_bad_answers_are_one_line(table_run: RunFolder, tmp_path: Path, content: str, words: str):
+    path = tmp_path / "check.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r".") as error:
+        answers_in(path, table_run.records())
+    assert words in str(error.value)
+
+
+# --- summaries and pages
+
+
+def test_counts_by_class_and_pair_add_up(table_run: RunFolder):
+    records = table_run.records()
+    found = summarise(table_run, records, {"half": ["a" if k < 120 else "b" for k in range(ROWS)]})
+    assert found.labels == found.classes["labels"].sum() == found.slices["half"]["labels"].sum() == ROWS
+    assert found.fix == found.classes["fix"].sum() == (records.decision == "fix").sum()
+    assert found.pairs["count"].sum() == records.issue.sum()
+    assert (found.pairs["given"] != found.pairs["suggested"]).all()
+    assert found.classes["expected_wrong"].sum() == pytest.approx((1 - records.quality).sum(), abs=0.5)
+
+
+def test_how_many_to_review_by_hand():
+    """Of expected 0.9 + 0.6 + 0.3 + 0.2 = 2 wrong ones, 80% is 1.6: the first three have 1.8."""
+    from dataclasses import replace
+
+    run = train(Recipe(epochs=1, batch_size=8), Task.from_arrays(np.eye(4, dtype=np.float32), [0, 1, 0, 1]))
+    records = replace(run.records(), quality=np.array([0.1, 0.8, 0.4, 0.7]))
+    assert to_review(records) == (3, 2)
+
+
+def test_cleanlab_fits_with_our_issues(table_run: RunFolder, tmp_path: Path):
+    classification = pytest.importorskip("cleanlab.classification")
+    from sklearn.linear_model import LogisticRegression
+
+    write_issues(table_run.records(), tmp_path)
+    issues = pd.read_csv(tmp_path / "issues.csv")
+    frame = pd.read_csv(table_run.path.parent / "rows.csv")
+    labels = np.array([CLASSES.index(name) for name in frame["label"]])
+    assert list(issues)[:4] == ["is_label_issue", "label_quality", "given_label", "predicted_label"]
+    assert [str(issues[name].dtype) for name in list(issues)[:4]] == ["bool", "float64", "int64", "int64"]
+    assert issues["given"].tolist() == frame["label"].tolist()
+    fitted = classification.CleanLearning(LogisticRegression())
+    fitted.fit(frame[[f"x{k}" for k in range(4)]].to_numpy(), labels, label_issues=issues)
+    true, _ = noisy()
+    assert (fitted.predict(frame[[f"x{k}" for k in range(4)]].to_numpy()) == true).mean() > 0.9
+
+
+def test_a_change_is_told_as_it_is_written():
+    change = Change(3, "a/3", "cat", None, 0.25, "review")
+    assert as_table([change]).to_dict("records") == [
+        {"id": "a/3", "given": "cat", "fixed": "", "probability": 0.25, "decision": "drop"}
+    ]
