@@ -117,7 +117,7 @@ def test_skill_and_margins_by_hand():
     probability = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.4, 0.35, 0.25], [0.2, 0.3, 0.5]])
     given = np.array([0, 2, 1, 2])
     assert margins(probability, given) == pytest.approx([0.2, 0.5, -0.05, 0.2])
-    assert skill(probability, given) == pytest.approx((3 / 4 - 2 / 4) / (1 - 2 / 4))
+    assert skill(probability, given) == pytest.approx((2 / 3 - 1 / 3) / (1 - 1 / 3))  # of recalls 1, 0 and 1
     assert skill(np.eye(3)[[2, 2, 2, 2]], given) == 0.0
     assert skill(probability, np.zeros(4, dtype=int)) == 0.0  # one class: nothing to be told
     assert scaled(np.array([0.0, 0.0, 0.0, 100.0])).max() == pytest.approx(100 / np.std([0, 0, 0, 100]))
@@ -137,6 +137,15 @@ def test_cheap_classifiers_are_believed_where_they_do_as_well(ratio, weight):
 
     found = cheap_weight(given, Witnesses(features=right(0.8), cheap=right(0.8 * ratio)))
     assert found == pytest.approx(weight, abs=1e-6)
+
+
+def test_features_that_see_no_more_are_not_asked():
+    given = np.arange(40) % 2
+    leaky, cheap = np.eye(2)[given], np.full((40, 2), 0.5)
+    assert cheap_weight(given, Witnesses(features=leaky, cheap=cheap)) == 0.0
+    assert cheap_weight(given, Witnesses(features=leaky, cheap=cheap, deeper=False)) == 1.0
+    assert cheap_weight(given, Witnesses(features=leaky, deeper=False)) == 0.0  # there is nobody else
+    assert weigh(given, Witnesses(features=leaky, cheap=cheap, deeper=False)).probability == pytest.approx(cheap)
 
 
 def test_who_is_believed_decides_the_score():
@@ -164,24 +173,17 @@ def test_who_is_believed_decides_the_score():
 # --- verdicts
 
 
-def test_the_share_of_even_data_is_that_of_all_who_disagree():
-    probability = np.full((100, 2), 0.1)
-    probability[np.arange(100), np.arange(100) % 2] = 0.9
-    given = np.arange(100) % 2
-    given[:13] = 1 - given[:13]
-    assert estimated_share(given, probability) == (pytest.approx(0.13), 1.0)
-
-
-def test_the_share_of_hard_data_is_that_of_the_half_that_is_surest():
-    """Half the samples at 1.0, with a tenth wrong, half at 0.4, where all disagree: 0.7 / 1 is below 0.72."""
+def test_the_share_is_that_of_the_samples_that_are_surest():
+    """80 samples at 1.0, with a tenth wrong, 120 at 0.4, where all disagree: their mean, 0.64, is far below 0.72."""
     probability = np.zeros((200, 3))
-    probability[:100, 0], probability[100:] = 1.0, [0.4, 0.3, 0.3]
-    given = np.array([0] * 90 + [1] * 10 + [2] * 100)
-    share, easy = estimated_share(given, probability)
-    assert (share, easy) == (pytest.approx(0.1), 0.0)
-    probability[100:] = [0.54, 0.23, 0.23]  # 0.77: half way
-    share, easy = estimated_share(given, probability)
-    assert (share, easy) == (pytest.approx(0.1 + 0.5 * (0.55 - 0.1)), pytest.approx(0.5))
+    probability[:80, 0], probability[80:] = 1.0, [0.4, 0.3, 0.3]
+    given = np.array([0] * 72 + [1] * 8 + [2] * 120)
+    assert estimated_share(given, probability) == (pytest.approx(0.1), 0.0)
+    assert estimated_share(given[::-1], probability[::-1]) == (pytest.approx(0.1), 0.0)
+    probability[80:] = [0.617, 0.2, 0.183]  # 0.4 + 0.6 * 0.617 = 0.77: half way between hard and easy
+    assert estimated_share(given, probability) == (pytest.approx(0.1), pytest.approx(0.5, abs=0.01))
+    probability[80:] = [0.9, 0.05, 0.05]
+    assert estimated_share(given, probability) == (pytest.approx(0.1), 1.0)
 
 
 def test_two_groups_are_parted_where_otsu_says():

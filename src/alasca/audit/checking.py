@@ -82,7 +82,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     """90% interval of a share (Wilson, 1927).
 
     >>> [round(end, 3) for end in wilson(9, 10)]
-    [0.652, 0.978]
+    [0.652, 0.977]
     """
     if not count:
         return 0.0, 1.0

@@ -2,10 +2,10 @@
 
 There are two kinds of witnesses. A network that was trained on the labels: how far its main classifier, and its
 sub-classifiers, put the given label before all others, averaged over its training. And samples of other folds: the
-nearest in the network's features, and cheap classifiers on the raw inputs. Which to believe is read off the run:
-where a cheap classifier does nearly as well as the network's features, the network is larger than the problem and
-learns wrong labels by heart, and its sub-classifiers and the cheap classifier are the better witnesses; where it does
-much worse, they are not, and the main classifier and its features are.
+nearest in the network's features, and cheap classifiers on the raw inputs. Features were made of all labels, wrong ones
+too: they are believed only where a network sees more than a cheap classifier can (in pictures, or after pretraining),
+and that is read off the run: where the cheap classifier does nearly as well all the same, the network is larger than
+the problem and learns wrong labels by heart, and its sub-classifiers and the cheap classifier are better witnesses.
 """
 
 from __future__ import annotations
@@ -28,12 +28,14 @@ class Witnesses:
         sub_margin: the same of the sub-classifiers; NaN where they never saw the sample.
         features: out-of-sample probabilities of neighbours in the network's features ``[N, K]``.
         cheap: out-of-sample probabilities of cheap classifiers on the raw inputs ``[N, K]``.
+        deeper: whether `features` may see more than the cheap classifiers do.
     """
 
     margin: np.ndarray | None = None
     sub_margin: np.ndarray | None = None
     features: np.ndarray | None = None
     cheap: np.ndarray | None = None
+    deeper: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,21 +85,25 @@ def cheap_weight(given: np.ndarray, witnesses: Witnesses) -> float:
     """How far cheap classifiers and sub-classifiers are believed, 0 to 1: see `CHEAP_FROM`."""
     if witnesses.cheap is None:
         return 0.0
-    if witnesses.features is None:
+    if witnesses.features is None or not witnesses.deeper:
         return 1.0
     ratio = skill(witnesses.cheap, given) / max(skill(witnesses.features, given), 0.02)
     return float(np.clip((ratio - CHEAP_FROM) / (CHEAP_SURE - CHEAP_FROM), 0, 1))
 
 
 def skill(probability: np.ndarray, given: np.ndarray) -> float:
-    """Agreement with the given labels, 0 for that of the largest class to 1 for all.
+    """Agreement with the given labels, 0 for that of chance to 1 for all; every class counts alike.
 
     >>> skill(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 0, 1, 1]))
     0.5
     """
-    base = np.bincount(given).max() / len(given)
-    agreement = float((probability.argmax(1) == given).mean())
-    return float(max(0.0, (agreement - base) / (1 - base))) if base < 1 else 0.0
+    counts = np.bincount(given)
+    there = counts > 0
+    right = np.bincount(given, weights=probability.argmax(1) == given)
+    if there.sum() < 2:
+        return 0.0
+    chance = 1 / there.sum()
+    return float(max(0.0, ((right[there] / counts[there]).mean() - chance) / (1 - chance)))
 
 
 def margins(probability: np.ndarray, given: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ class Known:
         unread: which could not be read ``[N]``: nothing is known of their labels.
         columns: what the method knows of each sample, by name ``[N]``.
         features, cheap: out-of-sample probabilities ``[N, K]``; see `Witnesses`. At least one.
+        deeper: whether the network may see more than cheap classifiers do.
         truth: true labels, for evaluation only, or None.
     """
 
@@ -40,6 +41,7 @@ class Known:
     columns: Mapping[str, Tensor]
     features: np.ndarray | None
     cheap: np.ndarray | None
+    deeper: bool
     truth: Tensor | None
 
 
@@ -64,8 +66,9 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
     suggested, issue = np.where(given < 0, array(predicted), given), np.zeros(len(given), dtype=bool)
     decision = np.where(given < 0, REVIEW, KEEP).astype(object)
     if judged.any() and len(np.unique(given[judged])) > 1:
-        part = [None if each is None else each[judged] for each in (known.features, known.cheap)]
-        witnesses = Witnesses(margins[judged], columns.get("sub_margin", margins)[judged], *part)
+        features, cheap = (None if each is None else each[judged] for each in (known.features, known.cheap))
+        sub_margin = columns.get("sub_margin", margins)[judged]
+        witnesses = Witnesses(margins[judged], sub_margin, features, cheap, known.deeper)
         evidence = weigh(given[judged], witnesses)
         verdict = judge(given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()))
         quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue

@@ -12,10 +12,10 @@ import numpy as np
 from alasca.audit.evidence import skill
 
 KEEP, REVIEW, FIX = "keep", "review", "fix"
-SUREST = 0.5
-"""The share of samples that is asked where data are hard: see `estimated_share`."""
+SUREST = 0.4
+"""The share of samples that are asked how many labels are wrong: see `estimated_share`."""
 EVEN_FROM, EVEN_SURE = 0.72, 0.82
-"""Between which ratios of mean to highest certainty data pass from hard to easy: see `estimated_share`."""
+"""Ratio of mean to highest certainty, from where on data are easy, and from where on entirely."""
 EASY_ERROR, HARD_ERROR = 0.065, 0.125
 """Half the width of the 90% interval of the estimated share, on easy and on hard data, beside that of chance."""
 SMALL_CLASS = 5
@@ -70,42 +70,47 @@ def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits:
     counts = np.bincount(given, minlength=probability.shape[1])
     rest = np.maximum(probability - share * counts / len(given), 0.01 / probability.shape[1])
     rest[rows, given] = 0
-    other, chance = rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
+    rival, chance = rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
     doubts = reasons_to_wait(given, probability, low, visits)
-    marked = share if low == 0 else (share + parted(score)[1]) / 2
+    differing = float((probability.argmax(1) != given).mean())
+    marked = (share + (differing if low == 0 else parted(score)[1])) / 2
     issue = (score < np.quantile(score, marked)) & (score < score.max())
-    fix = issue & (wrong * chance > 1 - wrong) & (counts[other] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
+    fix = issue & (wrong * chance > 1 - wrong) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
     fix &= not doubts
     decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
-    asked = "of all samples" if easy > 0.5 else "of the half that other samples are surest of"
-    cut = "that many" if low == 0 else "half way between that many and where the scores part into two groups"
-    reason = (
-        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): that "
-        f"many {asked} disagree with others. {int(issue.sum()):,} are marked: {cut}."
-    )
     return Verdict(
-        right, issue, np.where(issue, other, given), np.where(issue, wrong * chance, right), decision,
-        share, low, high, (reason, *doubts),
+        right, issue, np.where(issue, rival, given), np.where(issue, wrong * chance, right), decision,
+        share, low, high, (reason_of(share, low, high, int(issue.sum())), *doubts),
     )  # fmt: skip
+
+
+def reason_of(share: float, low: float, high: float, marked: int) -> str:
+    """Why so many labels are marked."""
+    cut = "all labels that disagree with other samples" if low == 0 else "where the scores part into two groups"
+    return (
+        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): "
+        "so many of the samples that others are surest of have another label. "
+        f"{marked:,} are marked: half way between that and {cut}."
+    )
 
 
 def estimated_share(given: np.ndarray, probability: np.ndarray) -> tuple[float, float]:
     """The share of wrong labels, and how easy the data are, 0 to 1.
 
-    Where a classifier is about equally sure of all samples, whoever disagrees with it is wrong. Where it is much surer
-    of some than of others, it is often mistaken itself, and only the half that it is surest of is asked.
+    Of the samples that the evidence is surest of, whoever has another label than it says has a wrong one; of the
+    others, the evidence may be mistaken itself. Errors that follow from the inputs, as those of rules do, are not seen
+    by this: the evidence has learned them. Data are easy where it is about equally sure of all samples.
 
-    >>> sure = np.array([[0.9, 0.1]] * 8 + [[0.1, 0.9]] * 8)
-    >>> estimated_share(np.array([0] * 6 + [1] * 2 + [1] * 8), sure)
-    (0.125, 1.0)
+    >>> sure = np.array([[0.9, 0.1]] * 10 + [[0.3, 0.7]] * 10)
+    >>> estimated_share(np.array([0] * 6 + [1] * 4 + [1] * 10), sure)
+    (0.25, 1.0)
     """
     certainty = probability.max(1)
     order = np.argsort(-certainty, kind="stable")
     differs = (probability.argmax(1) != given)[order]
     ratio = certainty.mean() / certainty[order][: max(1, round(0.3 * len(given)))].mean()
     easy = float(np.clip((ratio - EVEN_FROM) / (EVEN_SURE - EVEN_FROM), 0, 1))
-    surest = float(differs[: max(1, round(SUREST * len(given)))].mean())
-    return surest + easy * (float(differs.mean()) - surest), easy
+    return float(differs[: max(1, round(SUREST * len(given)))].mean()), easy
 
 
 def clean_probability(score: np.ndarray, share: float) -> np.ndarray:

@@ -23,6 +23,7 @@ from alasca.core import Output
 from alasca.data import Split
 from alasca.engine import Fitted, finite, outputs_of, plain_views, predictions
 from alasca.networks import keep_network
+from alasca.recipe import Recipe
 from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensors
 from alasca.training.prepare import Prepared
 
@@ -80,7 +81,8 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, 
     labels[unread] = -1
     return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels), split.truth,
+        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels),
+        sees_deeper(prepared.recipe, split), split.truth,
     ))  # fmt: skip
 
 
@@ -95,6 +97,11 @@ def by_other_folds(fitted: Fitted, split: Split, labels: np.ndarray) -> tuple[np
     if split.texts is not None:
         return features, text_probabilities(split.texts.values, labels, count, folds)
     return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
+
+
+def sees_deeper(recipe: Recipe, split: Split) -> bool:
+    """Whether a network may see more than cheap classifiers: in pictures, or after it was trained on other data."""
+    return split.samples.transform.kind == "pictures" or recipe.pretrained or recipe.network.startswith("hf:")
 
 
 def feature_of(outputs: list[Output]) -> Tensor:
