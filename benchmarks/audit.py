@@ -5,10 +5,10 @@
     python benchmarks/audit.py runs/audit --jobs 0                            # the tables only
 
 Every run is what ``alasca clean`` does: its settings are those of `alasca.training.suited`, nothing is held out, and
-true labels are read by this file alone. cleanlab gets five folds of the cheap classifier that agrees best with the given
-labels (nearest neighbours, logistic regression, extremely randomised trees, histogram gradient boosting; TF-IDF and
-logistic regression for texts). The numbers in `alasca.audit.evidence` and `alasca.audit.verdict` were chosen on seeds 0
-to 2; what is reported is other seeds. Writes ``results/audit.csv`` and the table of ``docs/audit.md``.
+true labels are read by this file alone. cleanlab gets five folds of the cheap classifier that agrees best with the
+given labels (nearest neighbours, logistic regression, extremely randomised trees, histogram gradient boosting; TF-IDF
+and logistic regression for texts). The numbers in `alasca.audit.evidence` and `alasca.audit.verdict` were chosen on
+seeds 0 to 2; what is reported is other seeds. Writes ``results/audit.csv`` and the table of ``docs/audit.md``.
 """
 
 from __future__ import annotations

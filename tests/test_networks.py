@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -222,3 +223,17 @@ def test_a_checkpoint_in_half_precision_trains_in_whole(tmp_path: Path, pretrain
 def test_every_network_has_a_line_for_the_list():
     for make in NETWORKS.values():
         assert (make.__doc__ or "").strip()
+
+
+def test_a_bag_by_hand():
+    """Words 5, 6 and the pair of them, weighted by log(rank + 2), scaled to norm 3; order matters to pairs alone."""
+    net = create_network("text-bag", (3,), 2, Tokens(10, 0))
+    bag = net.bag
+    weight = [math.log(7), math.log(8), math.log(12)]
+    pair = bag.pairs.weight[(5 * 1_000_003 + 6 * 7_919) % (1 << 15)]
+    total = weight[0] * bag.words.weight[5] + weight[1] * bag.words.weight[6] + weight[2] * pair
+    expected = total * 3 / math.sqrt(sum(each**2 for each in weight))
+    torch.testing.assert_close(bag(torch.tensor([[5, 6, 0]]))[0], expected)
+    assert not torch.allclose(bag(torch.tensor([[6, 5, 0]]))[0], expected)
+    torch.testing.assert_close(bag(torch.tensor([[5]]))[0], 3 * bag.words.weight[5])
+    assert bag(torch.tensor([[0, 0]])).abs().max() == 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from alasca.criterion import AlascaLoss as AlascaLoss
     from alasca.data import Task as Task
     from alasca.errors import InputError as InputError
+    from alasca.estimator import RobustClassifier as RobustClassifier
     from alasca.methods import create_method as create_method
     from alasca.methods import list_methods as list_methods
     from alasca.methods.alasca import Alasca as Alasca
@@ -40,6 +41,7 @@ _HOMES = {
     "Output": "core",
     "Place": "recipe",
     "Recipe": "recipe",
+    "RobustClassifier": "estimator",
     "SubClassifiers": "surgery",
     "Task": "data",
     "create_method": "methods",
@@ -61,6 +63,7 @@ __all__ = [
     "Output",
     "Place",
     "Recipe",
+    "RobustClassifier",
     "SubClassifiers",
     "Task",
     "create_method",

@@ -42,17 +42,21 @@ class Bag(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Token ids ``[B, T]`` to ``[B, width]``."""
+        if tokens.shape[1] < 2:  # one word has no neighbour
+            tokens = F.pad(tokens, (0, 1), value=self.padding_index)
         there = tokens != self.padding_index
         assert isinstance(self.weight, Tensor)
         words = self.weight[tokens] * there
         pairs = (there[:, 1:] & there[:, :-1]).to(words.dtype) * self.pair_weight
         hashed = (tokens[:, :-1] * 1_000_003 + tokens[:, 1:] * 7_919) % self.pairs.num_embeddings
         norm = (words.square().sum(1) + pairs.square().sum(1)).clamp(min=1e-6).sqrt()
-        found = F.embedding_bag(
-            tokens, self.words.weight, mode="sum", per_sample_weights=words.to(self.words.weight.dtype)
-        )
-        found = found + F.embedding_bag(hashed, self.pairs.weight, mode="sum", per_sample_weights=pairs.to(found.dtype))
+        found = weighted(tokens, self.words, words) + weighted(hashed, self.pairs, pairs)
         return found * (self.SCALE / norm)[:, None].to(found.dtype)
+
+
+def weighted(index: Tensor, table: nn.Embedding, weights: Tensor) -> Tensor:
+    """The weighted sum of embeddings ``[B, width]`` at `index` ``[B, T]``."""
+    return F.embedding_bag(index, table.weight, mode="sum", per_sample_weights=weights.to(table.weight.dtype))
 
 
 class TextBag(nn.Module):
