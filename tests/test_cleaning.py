@@ -537,3 +537,33 @@ def test_a_change_is_told_as_it_is_written():
     assert as_table([change]).to_dict("records") == [
         {"id": "a/3", "given": "cat", "fixed": "", "probability": 0.25, "decision": "drop"}
     ]
+
+
+def test_labels_and_probabilities_of_any_model_in_files(tmp_path: Path, capsys):
+    true, given = noisy()
+    rng = np.random.default_rng(0)
+    points = np.eye(4)[true] + rng.normal(size=(ROWS, 4)) * 0.25
+    probability = np.exp(4 * points) / np.exp(4 * points).sum(1, keepdims=True)
+    np.save(tmp_path / "y.npy", given)
+    np.save(tmp_path / "p.npy", probability)
+    np.save(tmp_path / "x.npy", points.astype(np.float32))
+    write_table(tmp_path / "rows.csv", given, true)
+    for labels in ("y.npy", "rows.csv"):
+        for option, file in (("--pred-probs", "p.npy"), ("--features", "x.npy")):
+            out = tmp_path / f"{labels}{file}.csv"
+            say(["find", str(tmp_path / labels), option, str(tmp_path / file), "--out", str(out)])
+            found = pd.read_csv(out)
+            assert found["row"].tolist() == list(range(ROWS))
+            assert (given != true)[found["decision"] == "fix"].mean() > 0.9
+            assert (found["decision"] == "fix")[given != true].mean() > 0.7
+    capsys.readouterr()
+    for arguments, words in (
+        ([str(tmp_path / "no.npy"), "--features", str(tmp_path / "x.npy")], "labels: no such file"),
+        ([str(tmp_path / "y.npy")], "neither pred_probs nor features"),
+        ([str(tmp_path / "y.npy"), "--pred-probs", str(tmp_path / "rows.csv")], "is no NumPy file"),
+        ([str(tmp_path / "y.npy"), "--pred-probs", str(tmp_path / "x.npy")], "rows are no probabilities"),
+    ):
+        say(["find", *arguments, "--out", str(tmp_path / "new.csv")], 2)
+        error = capsys.readouterr().err
+        assert words in error, error
+    assert not (tmp_path / "new.csv").exists()

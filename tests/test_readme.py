@@ -26,8 +26,8 @@ def test_readme_blocks_run(capsys: pytest.CaptureFixture[str]):
     names["pixels"] = (images.sigmoid() * 255).byte()
     for block in BLOCKS:
         exec(block, names)  # noqa: S102  # the README's own code
-    assert len(BLOCKS) == 7
-    assert len([line for line in BLOCKS[0].splitlines() if line.strip()]) <= 15
+    assert len(BLOCKS) == 8
+    assert len([line for line in BLOCKS[1].splitlines() if line.strip()]) <= 15
     logits = names["logits"]
     assert isinstance(logits, torch.Tensor)
     assert (logits.argmax(1) == labels).double().mean() > 0.9

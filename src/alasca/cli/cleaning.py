@@ -193,6 +193,51 @@ def tell_repaired(found: Repaired) -> None:
 
 
 @app.command
+def find(
+    labels: Annotated[Path, Parameter(help="Labels: a .npy file, or a table with a column label.")],
+    /,
+    *,
+    pred_probs: Annotated[
+        Path | None,
+        Parameter(help="Probabilities of any model, .npy: samples by classes, out of sample; or epochs before these."),
+    ] = None,
+    features: Annotated[Path | None, Parameter(help="Numbers in which like samples lie near each other, .npy.")] = None,
+    label: Annotated[str, Parameter(help="Column of a table's labels.")] = "label",
+    out: Annotated[Path, Parameter(help="New CSV file.")] = Path("issues.csv"),
+) -> int:
+    """Find wrong labels from the probabilities or features of a model that you have.
+
+    Example: alasca find labels.npy --pred-probs probabilities.npy
+    """
+    from alasca.audit.issues import find_label_issues
+    from alasca.data.legacy import read_array
+    from alasca.data.sources import read_tables
+    from alasca.files import open_regular, write_bytes
+
+    if out.exists():
+        raise InputError(f"out: {out} is there already; choose another")
+    files = {"labels": labels, "pred-probs": pred_probs, "features": features}
+    read: dict[str, Any] = {}
+    for name, path in files.items():
+        if path is not None and not path.is_file():
+            raise InputError(f"{name}: no such file: {path}")
+        if path is not None and (name != "labels" or path.suffix == ".npy"):
+            try:
+                with open_regular(path) as file:
+                    read[name] = read_array(file)
+            except (OSError, ValueError) as error:
+                raise InputError(f"{name}: {path} is no NumPy file of plain numbers or texts ({error})") from error
+        elif path is not None:
+            read[name] = read_tables(str(path)).texts(label)
+    found = find_label_issues(read["labels"], read.get("pred-probs"), features=read.get("features"))
+    for line in found.attrs["findings"]:
+        say(line)
+    write_bytes(out, found.to_csv(index_label="row", lineterminator="\n", float_format="%.6g").encode())
+    say(f"Every label: {out}")
+    return ENDED
+
+
+@app.command
 def predict(
     run: Annotated[Path, Parameter(help="Folder of a finished run.")],
     /,

@@ -5,5 +5,5 @@ from alasca.training.prepare import prepare as prepare
 from alasca.training.prepare import resolve as resolve
 from alasca.training.run import resume as resume
 from alasca.training.run import train as train
-from alasca.training.suited import suited as suited
-from alasca.training.suited import within as within
+from alasca.training.defaults import suited as suited
+from alasca.training.defaults import within as within

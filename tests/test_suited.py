@@ -1,0 +1,90 @@
+"""What `clean` trains with, and how that is fitted into a time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from alasca import InputError, Place, Recipe, Task
+from alasca.cli import main
+from alasca.cli.arguments import data_of
+from alasca.training import suited, within
+
+
+def numbers(count: int) -> Task:
+    return Task.from_arrays(np.random.default_rng(0).normal(size=(count, 4)), np.arange(count) % 2)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        (numbers(200), {"method": "elr", "epochs": 60, "batch_size": 32, "lr": 0.02, "val_fraction": 0.0}),
+        (numbers(12_000), {"method": "elr", "epochs": 25, "val_fraction": 0.0}),
+        (numbers(60_000), {"method": "elr", "epochs": 10, "val_fraction": 0.0}),
+        (Task.from_arrays(["a b", "c d"] * 10, [0, 1] * 10), {"method": "elr", "epochs": 12, "val_fraction": 0.0}),
+        (Task.from_arrays(np.zeros((20, 8, 8), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10),
+         {"method": "elr", "epochs": 60, "val_fraction": 0.0}),
+        (Task.from_arrays(np.zeros((20, 32, 32), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10),
+         {"method": "ce", "epochs": 60, "val_fraction": 0.0}),
+    ],
+)  # fmt: skip
+def test_settings_suit_the_data(task: Task, settings: dict):
+    assert suited(task) == settings
+
+
+def test_who_holds_samples_out_is_not_overruled():
+    x = np.eye(4)
+    task = Task.from_arrays(x, [0, 1, 0, 1], val=(x, [0, 1, 0, 1]))
+    assert "val_fraction" not in suited(task)
+
+
+def test_epochs_fit_a_time(monkeypatch):
+    """At a tenth of a second a step, 4 steps an epoch: 0.9 of 12 seconds is 27 epochs; of one second, less than 5."""
+    task = numbers(200)
+    recipe = Recipe(**suited(task) | {"epochs": 60, "batch_size": 50})
+    now = iter(np.arange(0, 100, 0.1).tolist())
+    monkeypatch.setattr("alasca.training.defaults.Stopwatch.step", lambda self, done: self.times.append(next(now)))
+    found, words = within(recipe, task, Place(device="cpu"), 12 / 60)
+    assert (found.epochs, found.epoch_samples) == (27, None)
+    assert words.startswith("27 epochs fit 0.2 minutes")
+    short, words = within(recipe, task, Place(device="cpu"), 1 / 60)
+    assert (short.epochs, short.epoch_samples) == (5, 90)  # 0.9 / 0.4 / 5 of 200
+    assert "more would be better" in words
+    long, _ = within(recipe, task, Place(device="cpu"), 60)
+    assert long.epochs == 120  # twice what suits the data, no more
+
+
+def test_what_a_path_is(tmp_path: Path):
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    for name in ("rows.csv", "a.npz", "odd.xyz"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / "arrays").mkdir()
+    (tmp_path / "arrays" / "x.npy").write_text("x")
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "one.parquet").write_text("x")
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "dataset_info.json").write_text("{}")
+    for name, kind in (("photos", "folder"), ("rows.csv", "table"), ("a.npz", "npz"), ("arrays", "npy"),
+                       ("parts", "table"), ("saved", "hf")):  # fmt: skip
+        assert data_of(str(tmp_path / name)) == f"{kind}:{tmp_path / name}"
+    assert data_of("digits") == "digits"
+    assert data_of("table:x.csv") == "table:x.csv"
+    with pytest.raises(InputError, match="expected a folder of pictures, a table"):
+        data_of(str(tmp_path / "odd.xyz"))
+
+
+def test_what_is_given_overrules_what_suits(tmp_path: Path, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["clean", "digits", "--limit", "60", "--method", "gce", "--epochs", "6", "--no-alasca", "--minutes", "5",
+              "--noise", "symmetric:0.2", "--out", str(tmp_path / "run")])  # fmt: skip
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "method   gce, " in said
+    assert "epochs fit 5 minutes" in said
+    assert "About " in said
+    assert (tmp_path / "run" / "summary.html").is_file()
+    with pytest.raises(SystemExit) as end:
+        main(["clean", "digits", "--minutes", "0"])
+    assert end.value.code == 2
