@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from breaking import carry_out, command_lines, data_files, disks, kills, processes, run_files, signals, some
+from breaking import carry_out, command_lines, data_files, disks, kills, processes, repairs, run_files, signals, some
 
 whole = [pytest.mark.long, pytest.mark.timeout(2400)]
 Note = Callable[[str, object], None]
@@ -34,6 +34,11 @@ def test_signals_and_streams(count: int | None, tmp_path: Path, record_property:
 @pytest.mark.parametrize("sizes", [(60,), pytest.param(disks.SIZES, marks=whole)])
 def test_full_disks(sizes: tuple[int, ...], tmp_path: Path, record_property: Note):
     carry_out(disks.attempts(tmp_path, sizes), tmp_path / "own", record_property, "full disks")
+
+
+@pytest.mark.parametrize("count", [1, pytest.param(12, marks=whole)])
+def test_repairs(count: int, tmp_path: Path, record_property: Note):
+    carry_out(repairs.attempts(tmp_path, count), tmp_path / "own", record_property, "repairs")
 
 
 LONGER = ("damaged", "swapped", "empty")

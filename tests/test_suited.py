@@ -41,14 +41,14 @@ def test_who_holds_samples_out_is_not_overruled():
 
 
 def test_epochs_fit_a_time(monkeypatch):
-    """At a tenth of a second a step, 4 steps an epoch: 0.9 of 12 seconds is 27 epochs; of one second, less than 5."""
+    """At a tenth of a second a step, 4 steps an epoch: 0.9 of 13 seconds is 29 epochs; of one second, less than 5."""
     task = numbers(200)
     recipe = Recipe(**suited(task) | {"epochs": 60, "batch_size": 50})
     now = iter(np.arange(0, 100, 0.1).tolist())
     monkeypatch.setattr("alasca.training.defaults.Stopwatch.step", lambda self, done: self.times.append(next(now)))
-    found, words = within(recipe, task, Place(device="cpu"), 12 / 60)
-    assert (found.epochs, found.epoch_samples) == (27, None)
-    assert words.startswith("27 epochs fit 0.2 minutes")
+    found, words = within(recipe, task, Place(device="cpu"), 13 / 60)
+    assert (found.epochs, found.epoch_samples) == (29, None)
+    assert words.startswith("29 epochs fit 0.216667 minutes")
     short, words = within(recipe, task, Place(device="cpu"), 1 / 60)
     assert (short.epochs, short.epoch_samples) == (5, 90)  # 0.9 / 0.4 / 5 of 200
     assert "more would be better" in words

@@ -53,6 +53,15 @@ COMMANDS = [
     ["list", "bogus"], ["list", "methods", "more"], ["demo", "--seeds", "0"], ["demo", "--seeds", "1.5"], ["demo", "--epochs", "0"],
     ["demo", "--noise", "x"], ["demo", "--seeds", "nan"], ["demo", "--out", "/dev/null"], ["resume", "none", "--epochs", "1.5"],
     ["resume", "none", "--threads", "x"], ["resume", "none", "--lr", "1"],
+    ["clean"], ["clean", "none"], ["clean", "/dev/null"], ["clean", "digits", "--minutes", "0"],
+    ["clean", "digits", "--minutes", "nan"], ["clean", "digits", "--minutes", "x"], ["clean", "digits", "--epochs", "1.5"],
+    ["clean", "digits", "--noise", "x"], ["clean", "digits", "more"], ["clean", "digits", "--out", "/dev/null"],
+    ["clean", "digits", "--labels", "none.csv"], ["clean", "digits", "--labels", "/dev/null"],
+    ["train", "--labels", "none.csv"], ["train", "--labels", "/"], ["audit"], ["audit", "none"], ["audit", "."],
+    ["audit", "none", "--sample", "x"], ["audit", "none", "--checked", "none"], ["repair"], ["repair", "none"],
+    ["repair", "."], ["repair", "none", "--undo"], ["repair", "none", "--apply", "none"], ["predict"], ["predict", "none"],
+    ["predict", "none", "x"], ["predict", "."], ["find"], ["find", "none"], ["find", "none", "--features", "none"],
+    ["find", "/dev/null"], ["find", "/"], ["find", "none", "--bogus"],
 ]  # fmt: skip
 
 

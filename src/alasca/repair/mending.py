@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +77,9 @@ def repair(
     if in_place and (not own or kind not in ("table", "folder")):
         raise InputError("in-place: only folders of pictures and tables are changed where they lie")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    making = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    making = folder.parent / f".{folder.name}.making"
+    shutil.rmtree(making, ignore_errors=True)  # what a kill left
+    making.mkdir()
     try:
         write_bytes(making / CHANGES, as_table(changes).to_csv(index=False, lineterminator="\n").encode())
         write_labels(records, changes, making / LABELS)

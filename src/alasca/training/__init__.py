@@ -1,9 +1,9 @@
 """Recipe and task in, run folder out: what every door calls."""
 
+from alasca.training.defaults import suited as suited
+from alasca.training.defaults import within as within
 from alasca.training.prepare import Prepared as Prepared
 from alasca.training.prepare import prepare as prepare
 from alasca.training.prepare import resolve as resolve
 from alasca.training.run import resume as resume
 from alasca.training.run import train as train
-from alasca.training.defaults import suited as suited
-from alasca.training.defaults import within as within
