@@ -21,12 +21,111 @@ TESTS = {
     "data/": "tests/test_data.py tests/test_files.py tests/test_doors.py tests/test_sources.py tests/test_text.py "
     "tests/test_tasks.py",
     "surgery/": f"{STEPS} tests/test_surgery.py tests/test_wrapper.py tests/test_criterion.py",
+    "audit/": "tests/test_audit.py",
+    "audit/checking.py": "tests/test_cleaning.py",
+    "audit/summary.py": "tests/test_cleaning.py",
+    "repair/": "tests/test_cleaning.py",
+    "networks/text.py": "tests/test_networks.py",
+    "training/defaults.py": "tests/test_suited.py",
     "core/": f"{STEPS} tests/test_doors.py tests/test_engine.py tests/test_wrapper.py tests/test_criterion.py",
 }
 """By the beginning of a file's path; the longest that fits counts."""
 
 Change = tuple[str, str]
 MUTANTS: dict[str, list[Change]] = {
+    "audit/evidence.py": [
+        (
+            "score = (1 - weight) * mean(by_network, given) + weight * mean(by_cheap, given)",
+            "score = mean(by_network, given)",
+        ),
+        ("np.where(seen, scaled(witnesses.sub_margin), mean(by_network, given))", "scaled(witnesses.sub_margin)"),
+        ("by_network.append(scaled(margins(witnesses.features, given)))", "pass"),
+        ("by_cheap.append(scaled(margins(witnesses.cheap, given)))", "pass"),
+        (
+            "[(1 - weight, witnesses.features), (weight, witnesses.cheap)]",
+            "[(1 - weight, witnesses.cheap), (weight, witnesses.features)]",
+        ),
+        ("or not witnesses.deeper", ""),
+        ("(ratio - CHEAP_FROM) / (CHEAP_SURE - CHEAP_FROM)", "ratio / CHEAP_SURE"),
+        ("- np.median(values)) /", "- values.mean()) /"),
+        ("(right[there] / counts[there]).mean()", "right.sum() / counts.sum()"),
+    ],
+    "audit/verdict.py": [
+        ("right = clean_probability(score, share)", "right = clean_probability(score, 0.5)"),
+        ("probability - share * counts / len(given)", "probability"),
+        ("rest[rows, given] = 0", "pass"),
+        ("differing if low == 0 else parted(score)[1]", "parted(score)[1]"),
+        ("wrong * chance > 1 - wrong", "wrong > 0.5"),
+        ("& (counts[rival] >= SMALL_CLASS)", ""),
+        ("& (counts[given] >= SMALL_CLASS)", ""),
+        ("fix &= not doubts", "pass"),
+        ("differs[: max(1, round(SUREST * len(given)))]", "differs"),
+        ("np.argsort(-certainty", "np.argsort(certainty"),
+        ("(ratio - EVEN_FROM) / (EVEN_SURE - EVEN_FROM)", "ratio"),
+        ("np.exp(5.7 * parted(score)[0] - 3.3)", "1"),
+        ("between[ordered[1:] == ordered[:-1]] = 0", "pass"),
+        ("visits < FEW_VISITS", "visits < 1"),
+        ("skill(probability, given) < NEAR_CHANCE", "False"),
+        ("elif low == 0:", "elif False:"),
+    ],
+    "audit/out_of_sample.py": [
+        ("own[rows][:, None] == owners[None]", "own[rows][:, None] == -owners[None] - 1"),
+        ("torch.exp(-near / scale.clamp(min=1e-9))", "torch.ones_like(near)"),
+        ("votes + 0.5 / num_classes", "votes"),
+        ("(folds != fold) & (labels >= 0)", "(labels >= 0)"),
+        ("found[inside] = 1e-3", "pass"),
+        ("found / found.sum(1, keepdims=True)", "found"),
+    ],
+    "audit/checking.py": [
+        ("share += size / total * wrong / len(own)", "share += wrong / len(answers)"),
+        ("shifted(records, known, share)", "records"),
+        (
+            "(middle, high) if logistic(odds + middle).mean() < clean",
+            "(middle, high) if logistic(odds + middle).mean() > clean",
+        ),
+        ("records.decision[row] == name", "True"),
+    ],
+    "audit/summary.py": [
+        ("wrong = records.issue & labelled", "wrong = labelled"),
+        ("[::-1]", ""),
+        (
+            '"expected_wrong": np.nan_to_num(1 - records.quality[labelled])',
+            '"expected_wrong": np.nan_to_num(records.quality[labelled])',
+        ),
+    ],
+    "repair/cells.py": [
+        ("at = span.row_end", "at = span.end"),
+        ("text[spans[donor].start : spans[donor].end] if donor is not None else", "name if donor is not None else"),
+        ("gzip.compress(found, mtime=0) if packed else found", "found"),
+        ("made = re.sub(", "re.sub("),
+        ("at, line, begun = said.end(), 2, said.end()", "pass"),
+    ],
+    "repair/tables.py": [
+        ("before[donors[name]] if name in donors else name", "name"),
+        ("cells.most_common(1)[0][0]", "cells.most_common()[-1][0]"),
+    ],
+    "repair/moves.py": [
+        ("self.note(moved=str(path), to=str(to))", "pass"),
+        ("if os.path.lexists(to):\n            raise", "if False:\n            raise"),
+        ("for line in reversed(lines):", "for line in lines:"),
+        ("if to is None or to in aside:", "if to is None:"),
+    ],
+    "repair/folders.py": [
+        ("place not in taken and", ""),
+        ("known.most_common(1)[0][0] if known else change.fixed", "change.fixed + '_'"),
+        ("os.link(path, place)", "shutil.copy2(path, place)"),
+    ],
+    "networks/text.py": [
+        ("torch.log(torch.arange(tokens.size) + 2.0)", "torch.ones(tokens.size)"),
+        ("there[:, 1:] & there[:, :-1]", "there[:, 1:] | there[:, :-1]"),
+        ("self.SCALE / norm", "1 / norm"),
+        ("* 1_000_003 +", "+"),
+    ],
+    "training/defaults.py": [
+        ("0.9 * 60 * minutes", "60 * minutes"),
+        ("round(VISITS / count)", "MOST"),
+        ("if task.held is None:", "if True:"),
+    ],
     "methods/dividemix.py": [
         ("loss + self.weight(clock) * (", "loss + 0 * ("),
         ("loss = loss + from_uniform(output.logits.softmax(1))", "pass"),
