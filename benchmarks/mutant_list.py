@@ -63,7 +63,6 @@ MUTANTS: dict[str, list[Change]] = {
         ("np.argsort(-certainty", "np.argsort(certainty"),
         ("(ratio - EVEN_FROM) / (EVEN_SURE - EVEN_FROM)", "ratio"),
         ("np.exp(5.7 * parted(score)[0] - 3.3)", "1"),
-        ("between[ordered[1:] == ordered[:-1]] = 0", "pass"),
         ("visits < FEW_VISITS", "visits < 1"),
         ("skill(probability, given) < NEAR_CHANCE", "False"),
         ("elif low == 0:", "elif False:"),

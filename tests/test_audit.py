@@ -238,7 +238,8 @@ def test_clean_data_are_left_alone():
 def test_labels_of_no_relation_are_left_alone():
     rng = np.random.default_rng(1)
     found = find_label_issues(rng.integers(0, 4, 500), features=rng.normal(size=(500, 6)))
-    assert not (found["decision"] == FIX).any()
+    assert not found.as_mask().any()
+    assert found.attrs["wrong_share_interval"] == (0.0, 1.0)
     assert any("chance" in line for line in found.attrs["findings"])
 
 
@@ -267,6 +268,58 @@ def test_a_fix_is_expected_to_help():
     assert (found.suggested[found.decision == KEEP] == given[found.decision == KEEP]).all()
     assert set(found.decision) == {KEEP, REVIEW, FIX}
     assert ((found.decision != KEEP) == found.issue).all()
+
+
+def test_a_suggestion_is_another_class_and_its_probability_by_hand():
+    """100 labels, of which the last 10 say 1 for 0: 1 in 4 of the surest 40 disagree, so 0.25 of each class's share is
+    noise: 0.7 - 0.25 * 0.45 and 0.1 - 0.25 * 0.1 for classes 0 and 2 of the last ones.
+    """
+    given = np.array([0] * 45 + [1] * 45 + [2] * 10)
+    probability = np.full((100, 3), 0.05)
+    probability[np.arange(100), given] = 0.9
+    given[35:45] = 1
+    probability[35:45] = [0.94, 0.03, 0.03]
+    probability[44] = [0.3, 0.5, 0.2]  # suspicious by its score alone
+    score = margins(probability, given)
+    score[44] = -0.9
+    found = judge(given, probability, score)
+    counts = np.array([35, 55, 10]) / 100
+    rest = probability[36] - found.share * counts
+    wrong = 1 - found.clean_probability
+    assert found.issue[35:45].all()
+    assert (found.suggested[found.issue] != given[found.issue]).all()
+    assert found.suggested[44] == 0
+    expected = wrong[36] * rest[0] / (rest[0] + max(rest[2], 0.01 / 3))
+    assert found.suggested_probability[36] == pytest.approx(expected, rel=1e-5)
+
+
+def test_clean_labels_are_marked_half_way_to_all_that_disagree():
+    """Nobody of the surest 40% disagrees, 10% of the others do: a twentieth is to be looked at."""
+    probability = np.full((200, 2), 0.1)
+    given = np.arange(200) % 2
+    probability[np.arange(200), given] = 0.9
+    probability[180:] = 0.55
+    probability[np.arange(180, 200), given[180:]] = 0.45
+    score = np.linspace(1, 0, 200)
+    found = judge(given, probability, score)
+    assert found.share == found.low == 0
+    assert found.issue.sum() == 10
+    assert found.issue[-10:].all()
+    assert set(found.decision) == {KEEP, REVIEW}
+
+
+def test_nothing_moves_to_a_class_of_four():
+    points, given, _ = planted(400, classes=2, share=0.2)
+    given[:4] = 2
+    probability = np.concatenate(
+        [neighbour_probabilities(points, given % 2, 2, fold_numbers(400)), np.zeros((400, 1))], 1
+    )
+    wrong = np.flatnonzero(probability.argmax(1) != given)[:50]
+    probability[wrong] = probability[wrong][:, [2, 2, 0]] * 0 + [0.02, 0.02, 0.96]
+    found = judge(given, probability, margins(probability, given))
+    assert (found.suggested[wrong] == 2).sum() > 20
+    assert (found.decision == FIX).any()
+    assert not (found.decision[found.suggested == 2] == FIX).any()
 
 
 # --- from arrays

@@ -160,7 +160,8 @@ def test_what_clean_says(table_run: RunFolder, tmp_path: Path, capsys):
     told = capsys.readouterr().out
     assert told.startswith("About ")
     assert "sure enough to be changed (fix)" in told
-    assert "most suspicious labels finds 80% of" in told
+    assert "wrong labels, 80% are among the" in told
+    assert "vendor Bolt: about" in told.replace("\n  ", " ")
     page = (table_run.path / "summary.html").read_text()
     for words in ("By vendor", "ACME, Ltd", "Most suspicious labels", "By class", "rows.csv/"):
         assert words in page, words
@@ -314,8 +315,14 @@ def test_nothing_of_yours_is_overwritten(table_run: RunFolder, tmp_path: Path, c
     assert list(tmp_path.iterdir()) == []
     assert source.read_bytes() == before
     try:
-        source.write_bytes(before.replace(b"vendor", b"seller") + b"")
+        source.write_bytes(before.replace(b"vendor", b"seller"))
         repair(table_run, to=tmp_path / "fits")  # another column's name changes nothing that was read by place
+        head, *rows = before.splitlines(keepends=True)
+        for other in (rows[::-1], [rows[7], *rows], [*rows[1:], rows[0]]):
+            source.write_bytes(head + b"".join(other))
+            with pytest.raises(InputError, match=r"rows\.csv line \d+: its label is not the one that the run read"):
+                repair(table_run, to=tmp_path / "moved")
+        assert not (tmp_path / "moved").exists()
         source.write_bytes(b"\n".join(before.split(b"\n")[:100]) + b"\n")
         with pytest.raises(InputError, match=r"has no row 'rows.csv/\d+' any more; put the run's table back"):
             repair(table_run, to=tmp_path / "short")
@@ -378,7 +385,7 @@ def test_a_kill_in_the_midst_is_undone_too(folder_run: RunFolder, tmp_path: Path
         repair(folder_run, to=tmp_path / "log", in_place=True)
     monkeypatch.undo()
     assert listing(root) != before
-    assert undo(tmp_path / "log") == 7
+    assert undo(tmp_path / "log") in (7, 8)  # the eighth was written down
     assert listing(root) == before
 
 
@@ -567,3 +574,174 @@ def test_labels_and_probabilities_of_any_model_in_files(tmp_path: Path, capsys):
         error = capsys.readouterr().err
         assert words in error, error
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_edited_decisions_stay(table_run: RunFolder, tmp_path: Path, capsys):
+    path = table_run.path / "issues.csv"
+    say(["audit", str(table_run.path)])
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b",fix,", b",drop,", 1))
+    edited = path.read_bytes()
+    say(["audit", str(table_run.path), "--by", "vendor"])
+    assert "was edited, and stays as it is" in capsys.readouterr().out.replace("\n  ", " ")
+    assert path.read_bytes() == edited != before
+    path.unlink()
+    say(["audit", str(table_run.path)])
+    assert path.read_bytes() == before
+
+
+def test_a_text_beside_a_category_is_what_is_read(tmp_path: Path, capsys):
+    true, given = noisy()
+    frame = pd.read_csv(write_texts(tmp_path / "t.csv", given, true)).rename(
+        columns={"text": "review", "label": "mood"}
+    )
+    frame["annotator"] = np.where(np.arange(ROWS) % 3 == 0, "kim", "lee")
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    say(["clean", str(tmp_path / "t.csv"), "--label", "mood", "--epochs", "12", "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().out.replace("\n         ", " ")
+    assert "text in review; not read: annotator (beside a text)" in said
+    say(["repair", str(tmp_path / "run"), "--to", str(tmp_path / "mine")])
+    assert "--label mood" in capsys.readouterr().out
+
+
+def test_labels_that_nothing_tells(tmp_path: Path, capsys):
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(150, 3)).round(3), columns=list("abc"))
+    frame["label"] = rng.choice(["x", "y"], 150)
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    say(["clean", str(tmp_path / "t.csv"), "--epochs", "6", "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().out
+    assert "Nothing can be said of these labels" in said
+    assert "are wrong" not in said
+    say(["clean", str(tmp_path / "none" / "photos")], 2)
+    assert "no such file or folder" in capsys.readouterr().err
+
+
+def test_labels_that_a_person_mended_since_stay(tmp_path: Path):
+    true, given = noisy()
+    frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
+    frame["id"] = [f"s{k}" for k in range(ROWS)]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=6, val_fraction=0.0), folder=tmp_path / "run")
+    first = decided(run.records(), "fix")[0].id
+    frame.loc[frame["id"] == first, "label"] = "zebra"
+    frame.iloc[::-1].to_csv(tmp_path / "t.csv", index=False)  # with ids, rows may change places
+    wanted = [change.id for change in decided(run.records(), "fix")]
+    found = repair(run)
+    after = pd.read_csv(tmp_path / "run" / "repaired" / "t.csv").set_index("id")["label"]
+    assert after[first] == "zebra"
+    assert [change.id for change in found.changes] == [sample for sample in wanted if sample != first]
+    assert "1 labels are not those that the run read any more" in found.notes[-1]
+    assert all(after[change.id] == change.fixed for change in found.changes)
+    repair(run, to=tmp_path / "one", in_place=True)
+    assert repair(run, to=tmp_path / "two", in_place=True).changes == []
+
+
+def test_an_undo_that_is_blocked_moves_nothing_and_goes_on(folder_run: RunFolder, tmp_path: Path, monkeypatch):
+    root = folder_run.path.parent / "photos"
+    before = listing(root)
+    repair(folder_run, "all", tmp_path / "log", in_place=True)
+    moved = listing(root)
+    first = json.loads((tmp_path / "log" / "undo.jsonl").read_text().splitlines()[0])["moved"]
+    Path(first).write_text("new")
+    with pytest.raises(InputError, match=r"is there again; move it away first \(nothing was moved\)"):
+        undo(tmp_path / "log")
+    Path(first).unlink()
+    assert listing(root) == moved
+    done, move = [], __import__("shutil").move
+
+    def dies(path, to):
+        if len(done) == 5:
+            raise KeyboardInterrupt
+        done.append(move(path, to))
+
+    monkeypatch.setattr("alasca.repair.moves.shutil.move", dies)
+    with pytest.raises(KeyboardInterrupt):
+        undo(tmp_path / "log")
+    monkeypatch.undo()
+    undo(tmp_path / "log")
+    assert listing(root) == before
+
+
+def test_names_that_change_places_come_back(tmp_path: Path):
+    """Two pictures of one name that take each other's place, and one that takes a place that was left."""
+    from alasca.repair.folders import Move
+    from alasca.repair.moves import Log
+
+    root = tmp_path / "photos"
+    for name in ("a/1", "b/1", "c/1"):
+        (root / name).parent.mkdir(parents=True)
+        (root / name).write_text(name)
+    before = listing(root)
+    (tmp_path / "log").mkdir()
+    moves = [Move(root / "a/1", root / "b/1"), Move(root / "b/1", root / "a/1"), Move(root / "c/1", None)]
+    Log(tmp_path / "log").move(moves)
+    assert (root / "a/1").read_text() == "b/1"
+    assert (root / "b/1").read_text() == "a/1"
+    undo(tmp_path / "log")
+    assert listing(root) == before
+
+
+def test_its_own_labels_leave_nothing_out(tmp_path: Path):
+    true, given = noisy()
+    frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
+    frame.loc[::20, "label"] = ""
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=6, val_fraction=0.0), folder=tmp_path / "run")
+    found = repair(run)
+    again = decided(run.records(), str(tmp_path / "run" / "repaired" / "labels.csv"))
+    assert [(change.id, change.fixed) for change in again] == [(change.id, change.fixed) for change in found.changes]
+
+
+def test_answers_that_all_labels_are_right_leave_nothing_to_fix(table_run: RunFolder):
+    records = table_run.records()
+    found, (share, _, _), _ = checked(records, dict.fromkeys(draw(records, 60).tolist(), True))
+    assert share == 0
+    assert not found.issue.any()
+    assert (found.decision == "keep").all()
+    assert (found.suggested == found.given).all()
+    assert found.suggested_probability == pytest.approx(found.quality)
+
+
+def test_what_is_no_text_and_what_has_not_ended(tmp_path: Path, capsys):
+    true, given = noisy()
+    write_texts(tmp_path / "t.csv", given, true)
+    run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=1), folder=tmp_path / "run")
+    for text, words in (("nope.csv", "no such file: nope.csv"), ("a/b.png", "no such file"), ("", "an empty text")):
+        say(["predict", str(run.path), text], 2)
+        assert words in capsys.readouterr().err
+    (run.path / "done.json").unlink()
+    for command in (["audit"], ["repair"], ["predict"]):
+        say([*command, str(run.path), *(["x y"] if command == ["predict"] else [])], 2)
+        assert "alasca resume" in capsys.readouterr().err
+
+
+def test_clean_renames_in_its_copy_and_leaves_spellings_to_a_person(tmp_path: Path, capsys):
+    true, given = noisy()
+    root = write_folder(tmp_path / "photos", given, true)
+    for folder in root.iterdir():
+        for k, path in enumerate(sorted(folder.iterdir())):
+            path.rename(folder / f"{k:03d}.png")
+    say(["clean", str(root), "--epochs", "8", "--image-size", "12", "--out", str(tmp_path / "run")])
+    assert len(listing(tmp_path / "run" / "repaired" / "photos")) == ROWS
+    frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
+    frame["label"] = [name.upper() if k % 2 else name for k, name in enumerate(frame["label"])]
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    capsys.readouterr()
+    say(["clean", str(tmp_path / "t.csv"), "--epochs", "6", "--out", str(tmp_path / "spelt")])
+    assert "Not repaired: classes that differ in spelling" in capsys.readouterr().out
+    assert not (tmp_path / "spelt" / "repaired").exists()
+
+
+def test_classes_of_probabilities_by_name(tmp_path: Path):
+    true, given = noisy()
+    probability = np.full((ROWS, 4), 0.04)
+    probability[np.arange(ROWS), true] = 0.88
+    order = ["dog", "ant", "cat", "bee"]
+    np.save(tmp_path / "p.npy", probability[:, [CLASSES.index(name) for name in order]])
+    np.save(tmp_path / "y.npy", np.array(CLASSES)[given])
+    out = str(tmp_path / "o.csv")
+    arguments = ["find", str(tmp_path / "y.npy"), "--pred-probs", str(tmp_path / "p.npy"), "--out", out]
+    say([*arguments, "--classes", ",".join(order)])
+    found = pd.read_csv(out)
+    assert (found["suggested_label"] == np.array(CLASSES)[true]).mean() > 0.95

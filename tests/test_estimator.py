@@ -70,6 +70,8 @@ def test_inputs_of_any_kind(tmp_path):
         found = fast(epochs=20, batch_size=16).fit(X, given)
         assert (found.predict(X) == true).mean() > 0.9, type(X)
     assert (fast().fit(dataset).predict(points) == true).mean() > 0.9
+    shuffled = frame.iloc[np.random.default_rng(0).permutation(len(frame))]
+    assert fast().fit(shuffled, given[shuffled.index]).label_issues_.index.tolist() == shuffled.index.tolist()
     fitted = fast().fit(frame, given)
     assert fitted.feature_names_in_.tolist() == ["a", "b", "c", "where"]
     with pytest.raises(ValueError, match="the classifier was fitted to a, b, c, where"):

@@ -69,8 +69,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
 
     Attributes:
         classes_: labels in order ``[K]``.
-        label_issues_: a `LabelIssues` frame with a row for every sample, in the order of `X`.
-        suggested_labels_: the labels, with those that look wrong replaced ``[N]``.
+        label_issues_: a `LabelIssues` frame with a row for every sample, in the order of `X` and with its index.
+        suggested_labels_: the labels, with those replaced whose change is expected to help ``[N]``.
         noise_rate_: estimated share of wrong labels; `noise_rate_interval_`: its 90% interval.
         history_: a record of figures an epoch.
         n_features_in_: columns of `X`, where it has such.
@@ -114,7 +114,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             X: rows of numbers ``[N, D]``, pictures ``[N, H, W]``, ``[N, H, W, C]`` or ``[N, C, H, W]`` (bytes, or
                 floats from 0 to 1), as arrays or tensors; a data frame; a list of texts; or a torch `Dataset` of
                 samples with labels.
-            y: labels ``[N]``: numbers or texts; None where `X` is a `Dataset`.
+            y: labels ``[N]``: numbers or texts, none missing (-1 is a class like any other); None where `X` is a
+                `Dataset`.
 
         Raises:
             ValueError: what does not fit together.
@@ -125,6 +126,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             X, y = read_dataset(X)
         if y is None:
             raise ValueError("requires y to be passed, but the target y is None")
+        index = getattr(X, "index", None)
         X = self._checked(X, y)
         y = column_or_1d(as_array(y), warn=True)
         if len(X) != len(y):
@@ -144,6 +146,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             progress = Progress.for_terminal(announces=False) if self.verbose else None
             run = train(recipe, task, Place(device=self.device), Path(folder) / "run", progress)
             self._take(run)
+        if isinstance(index, pd.Index):
+            self.label_issues_.index = index
         return self
 
     def _take(self, run: RunFolder) -> None:
@@ -155,7 +159,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             "predicted_label": names[records.predicted], "suggested_label": names[records.suggested],
             "decision": records.decision, "suggested_probability": records.suggested_probability,
         })  # fmt: skip
-        self.suggested_labels_ = names[records.suggested]
+        self.suggested_labels_ = np.where(records.decision == "fix", names[records.suggested], names[records.given])
         self.noise_rate_ = done.get("wrong_share")
         self.noise_rate_interval_ = (done.get("wrong_share_low"), done.get("wrong_share_high"))
         self.label_issues_.attrs = {

@@ -128,7 +128,10 @@ def checked(records: Records, answers: Mapping[int, bool]) -> tuple[Records, tup
 
 
 def shifted(records: Records, known: np.ndarray, share: float) -> Records:
-    """Records whose probabilities have another share of wrong labels for their mean: their log-odds move together."""
+    """Records whose probabilities have another share of wrong labels for their mean: their log-odds move together.
+
+    Decisions follow: what is no longer likelier than the label is for review, and labels more likely right are kept.
+    """
     clean = 1 - min(max(share, 0.2 / int(known.sum())), 1 - 0.2 / int(known.sum()))
     sure = np.clip(records.quality[known], 1e-12, 1 - 1e-12)
     odds = np.log(sure) - np.log1p(-sure)
@@ -143,4 +146,13 @@ def shifted(records: Records, known: np.ndarray, share: float) -> Records:
     other = known & ~same
     suggested[same] = quality[same]
     suggested[other] *= (1 - quality[other]) / np.maximum(1 - records.quality[other], 1e-12)
-    return replace(records, quality=quality, suggested_probability=np.clip(suggested, 0, 1))
+    suggested = np.clip(suggested, 0, 1)
+    decision = records.decision.copy()
+    decision[other & (suggested <= quality)] = REVIEW
+    decision[other & (quality >= 0.5)] = KEEP
+    issue = records.issue & (decision != KEEP)
+    kept = np.where(issue | ~known, records.suggested, records.given)
+    suggested = np.where(known & ~issue, quality, suggested)
+    return replace(
+        records, quality=quality, suggested_probability=suggested, decision=decision, issue=issue, suggested=kept
+    )

@@ -127,6 +127,8 @@ def positions(labels: Any, classes: Sequence[Any] | None) -> tuple[np.ndarray, l
     whole = all(type(label) is int for label in listed) or all(
         type(label) is float and label.is_integer() for label in listed
     )
+    if classes is None and any(type(label) is float and not label.is_integer() for label in listed):
+        raise InputError("labels: numbers with fractions; expected whole numbers or names of classes")
     if classes is not None:
         names = list(classes)
     elif whole:
@@ -153,11 +155,16 @@ def as_probabilities(values: Any, count: int, size: int) -> np.ndarray:
         found = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:
         raise InputError(f"pred_probs: no table of numbers ({error})") from error
-    if found.ndim not in (2, 3) or found.shape[-2] != count or found.shape[-1] < 2:
+    if found.ndim in (2, 3) and found.shape[-1] < 2:
+        raise InputError("pred_probs: 1 column; expected one for each of two classes or more")
+    if found.ndim not in (2, 3) or found.shape[-2] != count:
         raise InputError(
             f"pred_probs: of shape {list(found.shape)}, expected [{count}, {size}] or [epochs, {count}, {size}]"
         )
-    if not np.isfinite(found).all() or found.min() < -1e-4 or abs(found.sum(-1) - 1).max() > 0.01:
+    if not np.isfinite(found).all():
+        row = int(np.argwhere(~np.isfinite(found))[0][-2])
+        raise InputError(f"pred_probs: row {row} is not finite")
+    if found.min() < -1e-4 or abs(found.sum(-1) - 1).max() > 0.01:
         raise InputError("pred_probs: rows are no probabilities (0 to 1, of sum 1); of logits take the softmax first")
     return found
 

@@ -12,16 +12,20 @@ from string import Template
 import pandas as pd
 
 from alasca.audit.summary import PAIRS, Summary, told
-from alasca.files import write_bytes
+from alasca.files import digest, write_bytes
 from alasca.runs import Records, RunFolder
 
 ISSUES, PAGE = "issues.csv", "summary.html"
+WRITTEN = ".issues.sha256"
+"""Digest of issues.csv as it was written: another one says that a person edited it."""
 SHOWN = 25
 """Rows of each table on the page."""
 
 
 def write_issues(records: Records, folder: Path) -> list[Path]:
     """Write issues.csv, a row a sample in the order of the data, and, where pyarrow is there, issues.parquet.
+
+    Where a person edited issues.csv since it was written, nothing is written, and nothing returned.
 
     cleanlab's four columns come first, labels in them as whole numbers; then ours, with the classes' names.
     """
@@ -31,7 +35,11 @@ def write_issues(records: Records, folder: Path) -> list[Path]:
     table.insert(3, "predicted_label", records.predicted)
     for place, name in enumerate(names, 5):
         table.insert(place, name, names[name])
+    mark = folder / WRITTEN
+    if (folder / ISSUES).is_file() and mark.is_file() and digest(folder / ISSUES) != mark.read_text().strip():
+        return []
     write_bytes(folder / ISSUES, table.to_csv(index=False, lineterminator="\n", float_format="%.6g").encode())
+    write_bytes(mark, digest(folder / ISSUES).encode())
     found = [folder / ISSUES]
     if importlib.util.find_spec("pyarrow") is not None:
         content = io.BytesIO()

@@ -183,6 +183,7 @@ def section(label: str, run: RunFolder, many: bool) -> str:
 def found_in(records: Records) -> str:
     """How many labels look wrong and, where the truth is known, how right that is."""
     flagged, total = int(records.issue.sum()), int((records.given >= 0).sum())
+    fix = int((records.decision == "fix").sum())
     known = ""
     if records.true is not None:
         wrong = (records.given != records.true) & records.judged
@@ -194,7 +195,8 @@ def found_in(records: Records) -> str:
             f" {len(records.given) - total} of {len(records.given)} samples have no label: the network suggests one."
         )
     return (
-        f"{flagged} of {total} labels ({100 * flagged / total:.1f}%) look wrong.{known} The whole table is in "
+        f"{flagged} of {total} labels look wrong: {fix} are sure enough to be changed (fix), {flagged - fix} doubtful "
+        f"(review).{known} The whole table is in "
         "<code>samples.csv</code>."
     )
 

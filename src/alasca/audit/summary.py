@@ -100,6 +100,9 @@ def told(summary: Summary, records: Records) -> list[str]:
     labels = f"{summary.labels:,} labels"
     if summary.share is None or summary.low is None or summary.high is None:
         return [f"{labels}, all of one kind: nothing can be said of them"]
+    reasons = [line for line in summary.findings if not line.startswith("About ")]
+    if summary.high - summary.low >= 1:
+        return [*reasons, *summary.checked]
     found = [
         f"About {100 * summary.share:.0f}% of {labels} are wrong "
         f"(90% interval: {100 * summary.low:.0f} to {100 * summary.high:.0f}%)."
@@ -107,9 +110,11 @@ def told(summary: Summary, records: Records) -> list[str]:
     found.append(f"{summary.fix:,} are sure enough to be changed (fix), {summary.review:,} are doubtful (review).")
     if len(summary.pairs):
         rows = summary.pairs.head(3).to_dict("records")
-        shown = [f"{row['given']} for {row['suggested']} ({row['count']:,})" for row in rows]
-        found.append(f"Most often wrong: {', '.join(shown)}.")
+        shown = [f"{row['given']} that is rather {row['suggested']} ({row['count']:,})" for row in rows]
+        found.append(f"Most often: {', '.join(shown)}.")
     count, expected = to_review(records)
     if summary.low:
-        found.append(f"Looking at the {count:,} most suspicious labels finds 80% of about {expected:,} wrong ones.")
-    return found + list(summary.findings[1:]) + list(summary.checked)
+        found.append(f"Of about {expected:,} wrong labels, 80% are among the {count:,} most suspicious ones.")
+    if summary.unlabelled:
+        found.append(f"{summary.unlabelled:,} samples have no label: the network suggests one.")
+    return found + reasons + list(summary.checked)

@@ -64,7 +64,8 @@ def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits:
     share, easy = estimated_share(given, probability)
     chance_error = 1.64 * (share * (1 - share) / len(given)) ** 0.5
     half = float(np.hypot(HARD_ERROR + easy * (EASY_ERROR - HARD_ERROR), chance_error))
-    low, high = max(0.0, share - half), min(1.0, share + half)
+    told = skill(probability, given) >= NEAR_CHANCE
+    low, high = (max(0.0, share - half), min(1.0, share + half)) if told else (0.0, 1.0)
     right = clean_probability(score, share)
     wrong = 1 - right
     counts = np.bincount(given, minlength=probability.shape[1])
@@ -74,13 +75,13 @@ def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits:
     doubts = reasons_to_wait(given, probability, low, visits)
     differing = float((probability.argmax(1) != given).mean())
     marked = (share + (differing if low == 0 else parted(score)[1])) / 2
-    issue = (score < np.quantile(score, marked)) & (score < score.max())
+    issue = (score <= np.quantile(score, marked)) & (score < score.max()) & told & (marked > 0)
     fix = issue & (wrong * chance > 1 - wrong) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
     fix &= not doubts
     decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
     return Verdict(
         right, issue, np.where(issue, rival, given), np.where(issue, wrong * chance, right), decision,
-        share, low, high, (reason_of(share, low, high, int(issue.sum())), *doubts),
+        share, low, high, (*([reason_of(share, low, high, int(issue.sum()))] if told else []), *doubts),
     )  # fmt: skip
 
 
@@ -88,9 +89,9 @@ def reason_of(share: float, low: float, high: float, marked: int) -> str:
     """Why so many labels are marked."""
     cut = "all labels that disagree with other samples" if low == 0 else "where the scores part into two groups"
     return (
-        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): "
-        "so many of the samples that others are surest of have another label. "
-        f"{marked:,} are marked: half way between that and {cut}."
+        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): so "
+        "many of the samples that are easiest to tell have another label than they should. "
+        f"{marked:,} labels look wrong: the cut is half way between that share and {cut}."
     )
 
 
@@ -157,7 +158,6 @@ def parted(score: np.ndarray) -> tuple[float, float]:
     sums = ordered.cumsum()
     below, above = sums[:-1] / lower, (sums[-1] - sums[:-1]) / (count - lower)
     between = lower * (count - lower) / count**2 * (above - below) ** 2
-    between[ordered[1:] == ordered[:-1]] = 0  # equal scores are not parted
     best = int(between.argmax())
     return min(1.0, float(between[best] / variance)), float(lower[best] / count)
 
@@ -171,7 +171,10 @@ def reasons_to_wait(given: np.ndarray, probability: np.ndarray, low: float, visi
             "train for more epochs."
         )
     if skill(probability, given) < NEAR_CHANCE:
-        found.append("Nothing is marked fix: the labels can hardly be told from the inputs, no better than by chance.")
+        found.append(
+            "Nothing can be said of these labels: they can hardly be told from the inputs, no better than by chance. "
+            "Are these the right columns?"
+        )
     elif low == 0:
         found.append("Nothing is marked fix: the labels look clean, or the evidence is too weak to say otherwise.")
     return found

@@ -44,7 +44,11 @@ def data_of(text: str) -> str:
     from alasca.data.sources.table_files import SUFFIXES, suffix_of
 
     path = Path(text)
-    if text.partition(":")[0] in SOURCES or not text or not path.exists():
+    if text.partition(":")[0] in SOURCES or not text:
+        return text
+    if not path.exists():
+        if any(mark in text for mark in "/\\."):
+            raise InputError(f"data: no such file or folder: {text}")
         return text
     if path.is_dir():
         inside = {entry.name for entry in path.iterdir()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -67,17 +70,31 @@ def finished(run: RunFolder) -> None:
 
     write_report([run], run.path / "report.html")
     summary, _ = audited(run)
-    for line in summary:
-        say(line)
-    if run.done()["label_fixes"]:
+    tell(summary)
+    alike = next((note for note in run.settings()["notes"] if note.startswith("classes that differ in spelling")), None)
+    if alike is not None:
+        tell([f"Not repaired: {alike}"])
+    elif run.done()["label_fixes"]:
         try:
-            repaired = repair(run)
-        except InputError as error:  # names clash, or the table can't be copied: the list is there all the same
-            say(f"Not repaired: {error}")
+            repaired = repair(run, rename=True)
+        except InputError as error:  # the table can't be copied: the list is there all the same
+            tell([f"Not repaired: {str(error).removeprefix('repair: ')}"])
         else:
             tell_repaired(repaired)
-    say(f"Look:  {run.path / 'report.html'}   every label: {run.path / 'issues.csv'}")
-    say(f"Next:  alasca repair {typed(run.path)} --apply {typed(run.path / 'issues.csv')}   after you edited it")
+    listed = typed(run.path / "issues.csv")
+    tell([
+        f"Look at:      {run.path / 'report.html'}",
+        f"Every label:  {run.path / 'issues.csv'}",
+        f"Your own say: change decisions in it, then alasca repair {typed(run.path)} --apply {listed} --to NEW",
+        f"Use it:       alasca predict {typed(run.path)} INPUT...",
+    ])  # fmt: skip
+
+
+def tell(lines: Sequence[str]) -> None:
+    """Lines, wrapped at the width of the terminal."""
+    width = max(40, shutil.get_terminal_size((100, 24)).columns)
+    for line in lines:
+        say(textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False))
 
 
 def audited(
@@ -91,6 +108,7 @@ def audited(
     from alasca.audit.summary import summarise, told
     from alasca.repair.tables import column_by_id
 
+    run.done()  # says what to type where it has not ended
     records = run.records()
     columns = {name: column_by_id(run, records, name) for name in by}
     share = None
@@ -100,9 +118,18 @@ def audited(
     summary = summarise(run, records, columns)
     if share is not None:
         summary = replace(summary, share=share[0], low=share[1], high=share[2], checked=tuple(lines))
-    write_issues(records, run.path)
+    found = told(summary, records)
+    for name, table in summary.slices.items():
+        rows = table.head(5).to_dict("records")
+        found += [
+            f"{name} {row[name]}: about {row['expected_wrong']:.0f} of {row['labels']:,} are wrong, {row['fix']:,} of "
+            "them fix" for row in rows
+        ]  # fmt: skip
+        found += [f"{len(table) - 5:,} more in {run.path / PAGE}"] if len(table) > 5 else []
+    if not write_issues(records, run.path):
+        found.append(f"{run.path / 'issues.csv'} was edited, and stays as it is; move it away for a new one.")
     write_page(run, summary, records, run.path / PAGE, samples)
-    return told(summary, records), records
+    return found, records
 
 
 @app.command
@@ -126,17 +153,17 @@ def audit(
 
     opened = RunFolder.open(run)
     lines, records = audited(opened, by, checked, samples)
-    for line in lines:
-        say(line)
-    say(f"Every label: {opened.path / 'issues.csv'}   one page: {opened.path / 'summary.html'}")
+    tell([*lines, f"Every label: {opened.path / 'issues.csv'}", f"One page:    {opened.path / 'summary.html'}"])
     if sample is not None:
         path = opened.path / "check.csv"
         if path.exists():
             raise InputError(f"sample: {path} is there already, maybe with answers; move it away first")
         content = sheet(records, draw(records, sample, seed)).to_csv(index=False, lineterminator="\n")
         write_bytes(path, content.encode())
-        say(f"To check: {path}   write yes or no into label_is_right, then:")
-        say(f"  alasca audit {typed(run)} --checked {typed(path)}")
+        tell([
+            f"To check:    {path}",
+            f"Write yes or no into label_is_right, then: alasca audit {typed(run)} --checked {typed(path)}",
+        ])  # fmt: skip
     return ENDED
 
 
@@ -167,29 +194,51 @@ def repair(
 
     opened = RunFolder.open(run)
     if undo:
-        say(f"{take_back(to or run / 'repaired'):,} changes were taken back")
+        say(counted(take_back(to or run / "repaired"), "step", "taken back"))
         return ENDED
     found = repair_data(opened, apply, to, in_place, rename, dry_run)
     if not dry_run:
         tell_repaired(found)
         if found.data is not None:
-            say(f"Next:  alasca train --data {typed(found.data)}")
+            options = " ".join(options_of_data(opened.recipe()))
+            tell([f"Next: alasca clean {typed(found.data)} {options}".rstrip() + ", or train with the same options"])
         return ENDED
     for change in found.changes[:20]:
         say(f"  {change.id}: {change.given} -> {change.fixed or 'left out'}")
     if len(found.changes) > 20:
         say(f"  ... and {len(found.changes) - 20:,} more")
-    for note in found.notes:
-        say(note)
-    say(f"{len(found.changes):,} labels would be changed; nothing was written")
+    tell([*found.notes, f"{len(found.changes):,} labels would be changed; nothing was written"])
     return ENDED
 
 
 def tell_repaired(found: Repaired) -> None:
     """What was changed, and where it lies."""
-    say(f"{len(found.changes):,} labels changed: {', '.join(map(str, found.wrote))}")
-    for note in found.notes:
-        say(note)
+    out = sum(change.fixed is None for change in found.changes)
+    counts = [
+        counted(len(found.changes) - out, "label", "changed"),
+        *([counted(out, "sample", "left out")] if out else []),
+    ]
+    tell([f"{', '.join(counts)}:", *(f"  {path}" for path in found.wrote), *found.notes])
+
+
+def counted(count: int, what: str, done: str) -> str:
+    """A count for people.
+
+    >>> counted(1, "label", "changed"), counted(1200, "label", "changed")
+    ('1 label changed', '1,200 labels changed')
+    """
+    return f"{count:,} {what}{'' if count == 1 else 's'} {done}"
+
+
+def options_of_data(recipe: Recipe) -> list[str]:
+    """The options that say how the data of a recipe are read, as they are typed."""
+    names = ("input", "label", "id", "true", "split", "missing_label", "image_size", "normalise_labels")
+    plain, found = Recipe(), []
+    for name in names:
+        value = getattr(recipe, name)
+        if value != getattr(plain, name) and not (name == "image_size" and value == 32):
+            found += [f"--{name.replace('_', '-')}", *([] if value is True else [typed(str(value))])]
+    return found
 
 
 @app.command
@@ -203,12 +252,15 @@ def find(
     ] = None,
     features: Annotated[Path | None, Parameter(help="Numbers in which like samples lie near each other, .npy.")] = None,
     label: Annotated[str, Parameter(help="Column of a table's labels.")] = "label",
+    classes: Annotated[str | None, Parameter(help="a,b,c in the order of the columns. Default: sorted.")] = None,
     out: Annotated[Path, Parameter(help="New CSV file.")] = Path("issues.csv"),
 ) -> int:
     """Find wrong labels from the probabilities or features of a model that you have.
 
     Example: alasca find labels.npy --pred-probs probabilities.npy
     """
+    import numpy as np
+
     from alasca.audit.issues import find_label_issues
     from alasca.data.legacy import read_array
     from alasca.data.sources import read_tables
@@ -229,9 +281,12 @@ def find(
                 raise InputError(f"{name}: {path} is no NumPy file of plain numbers or texts ({error})") from error
         elif path is not None:
             read[name] = read_tables(str(path)).texts(label)
-    found = find_label_issues(read["labels"], read.get("pred-probs"), features=read.get("features"))
-    for line in found.attrs["findings"]:
-        say(line)
+    names = None if classes is None else [name.strip() for name in classes.split(",")]
+    if names is not None:
+        read["labels"] = list(map(str, np.asarray(read["labels"]).tolist()))
+    found = find_label_issues(read["labels"], read.get("pred-probs"), features=read.get("features"), classes=names)
+    counts = found["decision"].value_counts()
+    tell([*found.attrs["findings"], *(f"{name}: {counts.get(name, 0):,}" for name in ("fix", "review", "keep"))])
     write_bytes(out, found.to_csv(index_label="row", lineterminator="\n", float_format="%.6g").encode())
     say(f"Every label: {out}")
     return ENDED
@@ -259,8 +314,8 @@ def predict(
 
     if not inputs:
         raise InputError("predict: no input given; expected pictures, folders of such, tables, or texts")
-    if out is not None and (out.is_dir() or not out.parent.is_dir()):
-        raise InputError(f"out: {out} is no file in a folder that exists")
+    if out is not None and (out.exists() or not out.parent.is_dir()):
+        raise InputError(f"out: {out} is there already, or its folder is not; choose another")
     model, recipe = load(run, network), RunFolder.open(run).recipe()
     parts = []
     for names, values in named_inputs(model, recipe, inputs):

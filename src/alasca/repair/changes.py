@@ -93,11 +93,13 @@ def by_file(records: Records, path: Path) -> list[Change]:
         if sample in found:
             raise InputError(f"apply: {table.where(k)}: id {sample!r} comes twice")
         row = where[sample]
-        given = records.name(records.given[row])
+        given = records.name(records.given[row]) if records.given[row] >= 0 else ""
         fixed = new_label(table.frame.iloc[k], name, given, table.where(k))
         if fixed is not None and fixed not in records.classes and fixed != given:
             mend = nearest(fixed, records.classes, f"expected one of {', '.join(records.classes[:20])}")
             raise InputError(f"apply: {table.where(k)}: label {fixed!r} is no class of the run; {mend}")
+        if fixed is None and not given:
+            fixed = given  # it had no label, and has none
         found[sample] = Change(row, sample, given, fixed, float("nan"), OWN)
     return sorted(change for change in found.values() if change.fixed != change.given)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from alasca.data.legacy import read_archive
+from alasca.data.sources.labels import read_labels
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.recipe import Place, Recipe, found_from
@@ -59,13 +60,14 @@ def repair(
     Raises:
         InputError: the run has not ended, the folder exists, data have changed, or names clash; nothing was written.
     """
+    run.done()  # says what to type where it has not ended
     records, described = run.records(), run.settings()
     recipe, _ = found_from(run.recipe(), Place.from_json(described["place"]), Path(described["started_in"]))
     changes = decided(records, apply)
     folder = to or run.path / "repaired"
     notes = []
     kind, _, argument = recipe.data.partition(":")
-    own = recipe.noise == "none" and not described["from_program"]
+    own = recipe.noise == "none" and recipe.labels is None and not described["from_program"]
     if kind == "table" and recipe.id is None and own and all("/" in sample for sample in records.ids[:5]):
         notes.append("the table has no column of ids: rows go by their numbers, so change nothing in it before")
     if dry_run:
@@ -81,9 +83,15 @@ def repair(
     shutil.rmtree(making, ignore_errors=True)  # what a kill left
     making.mkdir()
     try:
-        write_bytes(making / CHANGES, as_table(changes).to_csv(index=False, lineterminator="\n").encode())
-        write_labels(records, changes, making / LABELS)
-        data, wrote = written(recipe, kind, argument, records, changes, making, in_place, rename) if own else (None, [])
+        data: tuple[str, str] | None = None
+        wrote: list[tuple[Path, Path | None]] = []
+        due = changes
+        if own:
+            data, wrote, due = written(recipe, kind, argument, records, changes, making, in_place, rename)
+        if len(due) < len(changes):
+            notes.append(f"{len(changes) - len(due):,} labels are not those that the run read any more, and stay")
+        write_bytes(making / CHANGES, as_table(due).to_csv(index=False, lineterminator="\n").encode())
+        write_labels(records, due, making / LABELS)
         os.rename(making, folder)
     except BaseException:
         shutil.rmtree(making, ignore_errors=True)
@@ -93,36 +101,40 @@ def repair(
         where = "" if to is None else f" --to {typed(to)}"
         notes.append(f"changed where they lie; alasca repair {typed(run.path)}{where} --undo takes it back")
     if not own:
-        notes.append("the labels were made wrong by --noise, or came from Python: only labels are written")
+        notes.append("the labels came from --noise, --labels or Python: only labels are written")
     shown = tuple(folder / name for name in (*([data[1]] if data else []), CHANGES, LABELS))
     repaired = None if data is None or in_place else f"{data[0]}:{folder / data[1]}"
-    return Repaired(folder, changes, shown, repaired, tuple(notes))
+    return Repaired(folder, due, shown, repaired, tuple(notes))
 
 
 def written(
     recipe: Recipe, kind: str, argument: str, records: Records, changes: list[Change], to: Path, in_place: bool,
     rename: bool,
-) -> tuple[tuple[str, str] | None, list[tuple[Path, Path | None]]]:  # fmt: skip
-    """Write the data of a form into a folder; returns their form and name there, and what takes what's place."""
+) -> tuple[tuple[str, str] | None, list[tuple[Path, Path | None]], list[Change]]:  # fmt: skip
+    """Write the data of a form into a folder.
+
+    Returns:
+        Their form and name there, what takes what's place, and the changes that were still due.
+    """
     if kind == "table":
-        pairs = mend_tables(recipe, argument, records, changes, to)
+        pairs, due = mend_tables(recipe, argument, records, changes, to)
         several = not Path(argument).is_file()
         if several:
             raise InputError("repair: tables of several files are not copied yet; use changes.csv or --labels")
         if not pairs:
             shutil.copy2(argument, to / Path(argument).name)
-        return (kind, Path(argument).name), [(path, copy) for path, copy in pairs]
+        return (kind, Path(argument).name), [(path, copy) for path, copy in pairs], due
     if kind == "folder":
         root = Path(argument)
         moves = moves_of(recipe, root, records, changes, rename)
         if in_place:
-            return None, [(move.path, move.to) for move in moves]
+            return None, [(move.path, move.to) for move in moves], changes
         link_tree(root, moves, to / (root.name or "data"))
-        return (kind, root.name or "data"), []
+        return (kind, root.name or "data"), [], changes
     if kind == "npz":
         write_archive(Path(argument), records, changes, to / Path(argument).name)
-        return (kind, Path(argument).name), []
-    return None, []
+        return (kind, Path(argument).name), [], changes
+    return None, [], changes
 
 
 def write_archive(path: Path, records: Records, changes: list[Change], to: Path) -> None:
@@ -130,10 +142,14 @@ def write_archive(path: Path, records: Records, changes: list[Change], to: Path)
     arrays = read_archive(path)
     name = next(name for name in arrays if name.lower() in ("y_train", "y"))
     labels, count = arrays[name].copy(), len(arrays[name])
+    now = read_labels(name, arrays[name], lambda row: f"{path} row {row}")
+    levels = [now.levels[code] for code in now.codes]
     rows = {sample: int(sample.rpartition("/")[2]) for sample in records.ids}
     holder: dict[str, int] = {}
     for sample, label in zip(records.ids, records.given.tolist(), strict=True):
         holder.setdefault(records.name(label), rows[sample])
+        if rows[sample] >= count or (label >= 0 and levels[rows[sample]] != own_name(records, arrays, label)):
+            raise InputError(f"repair: {path} is not what the run read ({sample}); put it back")
     for change in changes:
         if change.fixed is not None:
             labels[rows[change.id]] = arrays[name][holder[change.fixed]]
@@ -144,6 +160,13 @@ def write_archive(path: Path, records: Records, changes: list[Change], to: Path)
         for key, value in arrays.items()
     }
     np.savez_compressed(to, **made)  # type: ignore[arg-type]  # names of arrays are no options
+
+
+def own_name(records: Records, arrays: dict[str, np.ndarray], label: int) -> str:
+    """How an archive writes a label: with names of classes beside them, labels may be positions."""
+    named = "classes" in {key.lower() for key in arrays}
+    y = next(value for key, value in arrays.items() if key.lower() in ("y_train", "y"))
+    return str(label) if named and y.dtype.kind in "iu" else records.name(label)
 
 
 def change_in_place(folder: Path, wrote: list[tuple[Path, Path | None]]) -> None:

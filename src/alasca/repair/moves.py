@@ -80,30 +80,45 @@ def undo(folder: Path) -> int:
     """
     path = folder / LOG
     if not path.is_file():
-        raise InputError(f"undo: {folder} holds no {LOG}: nothing was changed in place")
+        raise InputError(
+            f"undo: {folder} holds no {LOG}; where --in-place kept its log elsewhere, name that folder with --to"
+        )
     lines = [parse_json(line) for line in read_bytes(path).decode().splitlines() if line.strip()]
     for line in lines:
         if "replaced" in line and digest(Path(line["replaced"])) not in (line["by"], digest(Path(line["kept"]))):
             raise InputError(f"undo: {line['replaced']} was changed since; its old bytes are in {line['kept']}")
-    where: dict[str, str] = {}
-    for line in lines:
-        if "moved" in line and not os.path.lexists(line["to"]) and not os.path.lexists(line["moved"]):
-            where[line["to"]] = line["moved"]
-    later = {line["moved"] for line in lines if "moved" in line}
-    if gone := [to for to in where if to not in later]:
-        raise InputError(f"undo: {gone[0]} is gone; put it back first")
-    done = 0
-    for line in reversed(lines):
+    progress = folder / "undo.progress"
+    done = int(read_bytes(progress).decode() or 0) if progress.is_file() else 0
+    left = list(reversed(lines))[done:]
+    require_free(left)
+    for line in left:
         try:
             if "replaced" in line:
                 write_bytes(Path(line["replaced"]), read_bytes(Path(line["kept"])))
-                done += 1
-            elif os.path.lexists(line["to"]):  # else it was written down and not done
-                if os.path.lexists(line["moved"]):
-                    raise InputError(f"undo: {line['moved']} is there again; move it away first")
-                shutil.move(line["to"], line["moved"])
-                done += 1
+            elif os.path.lexists(line["to"]) and not os.path.lexists(line["moved"]):
+                shutil.move(line["to"], line["moved"])  # else it was written down and not done, or is undone
         except OSError as error:
             raise InputError(f"undo: {line} can't be taken back ({reason(error)})") from error
+        done += 1
+        write_bytes(progress, str(done).encode())
     os.replace(path, path.with_name("undone.jsonl"))
-    return done
+    progress.unlink(missing_ok=True)
+    return len(lines)
+
+
+def require_free(lines: Sequence[dict[str, Any]]) -> None:
+    """Raise `InputError` where moves, taken back in this order, would meet a file or miss one; nothing is moved."""
+    there: dict[str, bool] = {}
+
+    def exists(path: str) -> bool:
+        return there.get(path, os.path.lexists(path))
+
+    for number, line in enumerate(lines):
+        if "moved" not in line:
+            continue
+        if exists(line["to"]) and exists(line["moved"]):
+            raise InputError(f"undo: {line['moved']} is there again; move it away first (nothing was moved)")
+        if not exists(line["to"]) and not exists(line["moved"]) and number:
+            raise InputError(f"undo: {line['to']} is gone; put it back first (nothing was moved)")
+        if exists(line["to"]):
+            there[line["to"]], there[line["moved"]] = False, True

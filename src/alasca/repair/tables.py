@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from alasca.data.sources.table_files import read_table, read_tables, suffix_of, whole
+from alasca.data.sources.labels import read_labels, spelling_key
+from alasca.data.sources.table_files import Table, read_table, read_tables, suffix_of, whole
 from alasca.errors import InputError, missing
 from alasca.files import write_bytes
 from alasca.recipe import Place, Recipe, found_from
@@ -20,11 +21,11 @@ from alasca.runs import Records, RunFolder
 
 def mend_tables(
     recipe: Recipe, argument: str, records: Records, changes: Sequence[Change], to: Path
-) -> list[tuple[Path, Path]]:
+) -> tuple[list[tuple[Path, Path]], list[Change]]:
     """Write the files of a table with other labels into a folder.
 
     Returns:
-        Each file of the table that has changes, and its copy.
+        Each file of the table that has changes, and its copy; and the changes that were due: see `still_due`.
 
     Raises:
         InputError: the table is not the one that the run read, or can't be copied cell by cell.
@@ -35,6 +36,7 @@ def mend_tables(
     if odd := [change.id for change in changes if change.id not in where]:
         raise InputError(f"repair: {argument} has no row {odd[0]!r} any more; put the run's table back")
     given = {where[sample]: records.name(label) for sample, label in zip(records.ids, records.given, strict=True)}
+    changes = still_due(table, recipe, given, changes, where)
     by_file: dict[Path, dict[int, str | None]] = {}
     holders: dict[Path, dict[str, Counter[str]]] = {}
     first: dict[tuple[Path, str, str], int] = {}
@@ -60,7 +62,35 @@ def mend_tables(
             write_bytes(copy, rewritten(path, recipe.label, labels, donors))
         require_alike(read_table(path).frame, read_table(copy).frame, recipe.label, labels, donors, path)
         found.append((path, copy))
-    return found
+    return found, changes
+
+
+def still_due(
+    table: Table, recipe: Recipe, given: Mapping[int, str], changes: Sequence[Change], where: Mapping[str, int]
+) -> list[Change]:
+    """The changes of labels that are as the run read them; those that were changed since stay as they are.
+
+    Raises:
+        InputError: a table without ids whose rows are not those that the run read.
+    """
+    levels = read_labels(recipe.label, table.column(recipe.label), table.where, recipe.missing_label)
+
+    def same(row: int, name: str) -> bool:
+        level = levels.levels[levels.codes[row]]
+        if level is None or name in ("", "none"):
+            return (level is None) == (name in ("", "none"))
+        return level == name or (recipe.normalise_labels and spelling_key(level) == spelling_key(name))
+
+    changed = [row for row, name in given.items() if not same(row, name)]
+    if changed and table.id_column(recipe.id) is None:
+        done = {where[change.id]: change.fixed for change in changes if change.fixed is not None}
+        if odd := [row for row in changed if row not in done or not same(row, done[row] or "")]:
+            raise InputError(
+                f"repair: {table.where(odd[0])}: its label is not the one that the run read ({given[odd[0]]}), and "
+                "rows go by their numbers: put the run's table back, or add a column id and run again"
+            )
+    gone = set(changed)
+    return [change for change in changes if where[change.id] not in gone]
 
 
 def column_by_id(run: RunFolder, records: Records, name: str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from alasca.data.pictures import SUFFIXES as PICTURE_SUFFIXES
 from alasca.data.pictures import PictureFiles
 from alasca.data.sources.folders import walk
 from alasca.data.sources.labels import read_labels
@@ -39,6 +40,11 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
         if suffix_of(path) in SUFFIXES and path.is_file():
             yield from of_table(model, recipe, read_tables(text))
         elif kind == "texts":
+            looks = " " not in text and path.suffix.lower() in (*SUFFIXES, *PICTURE_SUFFIXES)
+            if looks or not text.strip():
+                raise InputError(
+                    f"predict: {'no such file: ' + text if looks else 'an empty text'}; expected tables or texts"
+                )
             yield [text], [text]
         elif kind == "pictures" and path.is_dir():
             found = list(walk(path, Counter()))
@@ -49,7 +55,8 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
             yield [text], [path]
         else:
             expected = "pictures, folders or tables" if kind == "pictures" else "tables"
-            raise InputError(f"predict: no such file: {text}; expected {expected}, as the run was trained on {kind}")
+            why = "is none of these" if path.exists() else "no such file"
+            raise InputError(f"predict: {text}: {why}; expected {expected}, as the run was trained on {kind}")
 
 
 def of_table(model: Model, recipe: Recipe, table: Table) -> Iterator[Part]:

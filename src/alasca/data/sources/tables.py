@@ -229,13 +229,15 @@ def inputs_of(found: Table, asked: str | None, own: set[str], rows: np.ndarray, 
         return Read("pictures", (paths[0],))
     labels = [given.levels[code] for code in given.codes]
     choice = choose_columns(found, names, rows, False, labels)
-    if choice.columns:
-        return Read("columns", tuple(names), choice)
     texts = choice.texts
+    beside = all(column.kind not in ("number", "date") for column in choice.columns) and len(texts) == 1
+    if choice.columns and not beside:
+        return Read("columns", tuple(names), choice)
     lists = [name for name in names if kind_of_cells(found.column(name))[0] == "list"]
     for kind, only in (("text", texts), ("lists", lists)):
         if len(only) == 1:
             left = tuple(text for text in choice.left_out if not text.startswith(f"{only[0]} ("))
+            left += tuple(f"{column.name} (beside a text)" for column in choice.columns)
             return Read(kind, (only[0],), Choice((), left))
     if several := [*texts, *lists]:
         both = f", or all of them, --input {','.join(texts)}" if len(texts) > 1 else ""
