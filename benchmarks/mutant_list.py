@@ -101,13 +101,17 @@ MUTANTS: dict[str, list[Change]] = {
     ],
     "repair/tables.py": [
         ("before[donors[name]] if name in donors else name", "name"),
+        ("if changed and table.id_column(recipe.id) is None:", "if False:"),
+        ("if where[change.id] not in gone", "if True"),
         ("cells.most_common(1)[0][0]", "cells.most_common()[-1][0]"),
     ],
     "repair/moves.py": [
         ("self.note(moved=str(path), to=str(to))", "pass"),
         ("if os.path.lexists(to):\n            raise", "if False:\n            raise"),
-        ("for line in reversed(lines):", "for line in lines:"),
+        ("list(reversed(lines))[done:]", "lines[done:]"),
         ("if to is None or to in aside:", "if to is None:"),
+        ("[done:]", "[0:]"),
+        ("    require_free(left)\n", ""),
     ],
     "repair/folders.py": [
         ("place not in taken and", ""),

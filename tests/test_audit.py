@@ -9,7 +9,7 @@ import torch
 
 import alasca
 from alasca import InputError, Recipe, Task, find_label_issues, train
-from alasca.audit.evidence import Witnesses, cheap_weight, margins, scaled, skill, weigh
+from alasca.audit.evidence import Witnesses, by_features, cheap_weight, margins, scaled, skill, weigh
 from alasca.audit.out_of_sample import (
     FOLDS,
     cheap_probabilities,
@@ -394,6 +394,13 @@ def test_a_run_judges_its_labels(tmp_path):
     assert (records.suggested[records.decision == KEEP] == records.given[records.decision == KEEP]).all()
     table = records.table()
     assert {"decision", "suggested_probability", "mean_probability", "out_of_sample", "sub_margin"} <= set(table)
+
+
+def test_features_of_a_network_that_learned_all_by_heart_are_shallow():
+    shallow, middle, deep = (np.array([[share, 1 - share]]) for share in (0.6, 0.1, 0.2))
+    assert by_features([shallow, middle, deep], 0.85) == pytest.approx(np.array([[0.4, 0.6]]))
+    assert by_features([shallow, middle, deep], 0.86) == pytest.approx(shallow)
+    assert by_features([deep], 0.5) == pytest.approx(deep)
 
 
 def test_one_epoch_fixes_nothing(tmp_path):

@@ -246,6 +246,15 @@ def test_parquet_keeps_schema_values_and_metadata(tmp_path: Path):
     assert sum(changed) == len(found.changes) > 30
     written = parquet.ParquetFile(tmp_path / "run" / "repaired" / "rows.parquet").metadata
     assert (written.num_row_groups, written.row_group(0).column(0).compression) == (3, "ZSTD")
+    numbered = pyarrow.table(
+        {"x": frame["x0"], "y": frame["x1"], "z": frame["x2"], "w": frame["x3"], "label": given * 10}
+    )
+    parquet.write_table(numbered, tmp_path / "whole.parquet")
+    recipe = Recipe(data=f"table:{tmp_path / 'whole.parquet'}", epochs=6, val_fraction=0.0)
+    repair(train(recipe, folder=tmp_path / "numbers"))
+    whole = parquet.read_table(tmp_path / "numbers" / "repaired" / "whole.parquet")
+    assert whole.schema.equals(numbered.schema)
+    assert (whole["label"].to_numpy() == true * 10).mean() > 0.9
     dropped = repair(run, "drop", tmp_path / "clean")
     assert len(parquet.read_table(tmp_path / "clean" / "rows.parquet")) == ROWS - len(dropped.changes)
 
@@ -663,7 +672,7 @@ def test_an_undo_that_is_blocked_moves_nothing_and_goes_on(folder_run: RunFolder
     assert listing(root) == before
 
 
-def test_names_that_change_places_come_back(tmp_path: Path):
+def test_names_that_change_places_come_back(tmp_path: Path, monkeypatch):
     """Two pictures of one name that take each other's place, and one that takes a place that was left."""
     from alasca.repair.folders import Move
     from alasca.repair.moves import Log
@@ -678,7 +687,27 @@ def test_names_that_change_places_come_back(tmp_path: Path):
     Log(tmp_path / "log").move(moves)
     assert (root / "a/1").read_text() == "b/1"
     assert (root / "b/1").read_text() == "a/1"
+    for stop in range(5):
+        with monkeypatch.context() as patch:
+            done, move = [], __import__("shutil").move
+
+            def dies(path, to, done=done, stop=stop, move=move):
+                if len(done) == stop:
+                    raise KeyboardInterrupt
+                done.append(move(path, to))
+
+            patch.setattr("alasca.repair.moves.shutil.move", dies)
+            with pytest.raises(KeyboardInterrupt):
+                undo(tmp_path / "log")
+        undo(tmp_path / "log")
+        assert listing(root) == before, stop
+        (tmp_path / "log" / "undone.jsonl").unlink()
+        Log(tmp_path / "log").move(moves)
+        (tmp_path / "log" / "undo.progress").unlink(missing_ok=True)
     undo(tmp_path / "log")
+    assert listing(root) == before
+    with pytest.raises(InputError, match=r"is there already; .* stays where it is"):
+        Log(tmp_path / "log").one(root / "a/1", root / "b/1")
     assert listing(root) == before
 
 

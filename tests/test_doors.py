@@ -30,7 +30,7 @@ from doors import ran, read, ready
 from lookalikes import bert, picture
 
 OTHER: dict[str, Any] = {
-    "data": "cifar10", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9, "val_fraction": 0.3,
+    "data": "cifar10", "labels": "a.csv", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9, "val_fraction": 0.3,
     "shift": 2, "flip": True, "image_size": 64, "crop": 24, "on_bad_image": "skip", "input": "x", "label": "y",
     "true": "t", "id": "i", "split": "s", "missing_label": "-1", "normalise_labels": True,
     "classes_are_splits": True, "train_split": "a", "test_split": "b", "max_length": 9,
@@ -116,7 +116,8 @@ def test_command_line_and_file_offer_what_recipe_and_place_have(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     values = {**OTHER, "data": "digits", "network": "small-resnet", "method": "sce", "preset": "cifar100",
               "limit": 40, "crop": None, "image_size": None, "options": {"beta": 0.5}, "pretrained": False,
-              "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8}  # fmt: skip
+              "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8, "labels": "a.csv"}  # fmt: skip
+    Path("a.csv").write_text("id,label\ndigits/447,3\n")
     values |= {each.name: each.default for each in dataclasses.fields(Recipe) if each.name in HEEDED}
     lines = [
         f"{name} = {json.dumps(value)}" for name, value in values.items() if value is not None and name != "options"

@@ -10,6 +10,7 @@ the problem and learns wrong labels by heart, and its sub-classifiers and the ch
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,10 @@ import numpy as np
 CHEAP_FROM, CHEAP_SURE = 0.55, 0.85
 """How well a cheap classifier does, as a share of what the network's features do, from where on it is believed at all,
 and from where on entirely. Chosen with the rest of this file by ``benchmarks/audit.py``."""
+
+
+BY_HEART = 0.85
+"""Share of given labels from which on a network that predicts so many has learned them by heart."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,26 @@ def cheap_weight(given: np.ndarray, witnesses: Witnesses) -> float:
         return 1.0
     ratio = skill(witnesses.cheap, given) / max(skill(witnesses.features, given), 0.02)
     return float(np.clip((ratio - CHEAP_FROM) / (CHEAP_SURE - CHEAP_FROM), 0, 1))
+
+
+def by_features(levels: Sequence[np.ndarray], fits: float) -> np.ndarray:
+    """What neighbours in a network's features say ``[N, K]``: the mean of its shallowest and its deepest level.
+
+    Where the network has learned the labels by heart, the wrong ones too, its deepest features agree with all of them:
+    then the shallowest level, a sub-classifier's, is believed alone.
+
+    Args:
+        levels: out-of-sample probabilities by the features of each level, shallow to deep, each ``[N, K]``.
+        fits: share of given labels that the trained network predicts.
+
+    >>> shallow, deep = np.array([[0.6, 0.4]]), np.array([[0.2, 0.8]])
+    >>> by_features([shallow, deep], 0.7), by_features([shallow, deep], 0.9)
+    (array([[0.4, 0.6]]), array([[0.6, 0.4]]))
+    """
+    if fits > BY_HEART:
+        return levels[0]
+    found: np.ndarray = (levels[0] + levels[-1]) / 2
+    return found
 
 
 def skill(probability: np.ndarray, given: np.ndarray) -> float:

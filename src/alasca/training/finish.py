@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alasca.audit.evidence import by_features
 from alasca.audit.issues import ranking_auroc
 from alasca.audit.out_of_sample import (
     cheap_probabilities,
@@ -79,35 +80,43 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, 
     unread = unread if sound is None else unread | ~sound.numpy()
     labels = given.cpu().numpy().copy()
     labels[unread] = -1
+    known = labels >= 0
+    fits = float((log_p.argmax(1).cpu().numpy() == labels)[known].mean()) if known.any() else 0.0
     return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels),
+        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels, fits),
         sees_deeper(prepared.recipe, split), split.truth,
     ))  # fmt: skip
 
 
-def by_other_folds(fitted: Fitted, split: Split, labels: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+def by_other_folds(
+    fitted: Fitted, split: Split, labels: np.ndarray, fits: float
+) -> tuple[np.ndarray | None, np.ndarray]:  # fmt: skip
     """What samples of other folds say of each ``[N, K]``: neighbours in the network's features, None where it has
     none, and cheap classifiers on the raw inputs."""
     folds, net, count = fold_numbers(len(labels)), fitted.nets[0], split.num_classes
     two, features = torch.arange(2, device=split.samples.labels.device), None
-    if next(outputs_of([net], split.samples, two))[0].feature is not None:
-        points = narrowed(lambda: map(feature_of, outputs_of([net], split.samples)), width=128)
-        features = neighbour_probabilities(points, labels, count, folds)
+    depth = len(levels_of(next(outputs_of([net], split.samples, two))))
+    if depth:
+        levels = []
+        for level in sorted({0, depth - 1}):
+            points = narrowed(lambda: (levels_of(each)[level] for each in outputs_of([net], split.samples)), width=128)  # noqa: B023  # used at once
+            levels.append(neighbour_probabilities(points, labels, count, folds))
+        features = by_features(levels, fits)
     if split.texts is not None:
         return features, text_probabilities(split.texts.values, labels, count, folds)
     return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
 
 
+def levels_of(outputs: list[Output]) -> list[Tensor]:
+    """What the classifiers of the first network read, shallow to deep."""
+    found = [feature.flatten(1) for feature in outputs[0].aux_features]
+    return found if outputs[0].feature is None else [*found, outputs[0].feature]
+
+
 def sees_deeper(recipe: Recipe, split: Split) -> bool:
     """Whether a network may see more than cheap classifiers: in pictures, or after it was trained on other data."""
     return split.samples.transform.kind == "pictures" or recipe.pretrained or recipe.network.startswith("hf:")
-
-
-def feature_of(outputs: list[Output]) -> Tensor:
-    """What the classifier of the first network reads."""
-    assert outputs[0].feature is not None
-    return outputs[0].feature
 
 
 def figures(fitted: Fitted, split: Split, records: Records, verdict: Verdict | None) -> dict[str, Any]:
