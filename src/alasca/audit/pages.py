@@ -70,7 +70,7 @@ def write_page(run: RunFolder, summary: Summary, records: Records, path: Path, s
             "given": [records.name(records.given[k]) for k in ranking],
             "suggested": [records.name(records.suggested[k]) for k in ranking],
             "decision": [records.decision[k] for k in ranking],
-            "right with probability": [f"{records.quality[k]:.3f}" for k in ranking],
+            "right with probability, at most": [max(0.001, round(float(records.quality[k]), 3)) for k in ranking],
         })))  # fmt: skip
     settings = run.settings()
     page = Template(files("alasca.audit").joinpath("report.html").read_text()).substitute(
@@ -87,7 +87,7 @@ def block(title: str, table: pd.DataFrame) -> str:
     if not len(table):
         return ""
     heads = [str(name).replace("_", " ") for name in table.columns]
-    texts = [k for k, name in enumerate(table.columns) if table[name].dtype == object]
+    texts = [k for k, name in enumerate(table.columns) if not pd.api.types.is_numeric_dtype(table[name])]
     head = "".join(f"<th{' class=text' if k in texts else ''}>{escape(name)}</th>" for k, name in enumerate(heads))
     body = []
     for row in table.head(SHOWN).itertuples(index=False):
