@@ -566,3 +566,12 @@ def test_json_of_a_run_names_every_option(tmp_path: Path):
     ):
         with pytest.raises(InputError, match=words):
             Recipe(**wrong)
+
+
+def test_a_folder_of_tables_that_can_t_be_looked_through_is_one_line(tmp_path: Path, monkeypatch):
+    def gone(self, pattern):
+        raise FileNotFoundError(2, "No such file or directory", "/proc/1")
+
+    monkeypatch.setattr(Path, "rglob", gone)
+    with pytest.raises(InputError, match=r"can't be looked through \(No such file or directory"):
+        read(f"table:{tmp_path}")

@@ -172,9 +172,12 @@ def table_files(folder: Path) -> list[Path]:
     """The files of a folder that are tables, all of one kind.
 
     Raises:
-        InputError: they are of several kinds.
+        InputError: they are of several kinds, or the folder changes while it is looked through.
     """
-    every = [file for file in folder.rglob("*") if suffix_of(file) in SUFFIXES]
+    try:
+        every = [file for file in folder.rglob("*") if suffix_of(file) in SUFFIXES]
+    except OSError as error:
+        raise InputError(f"data: {folder} can't be looked through ({reason(error)})") from error
     files = sorted(file for file in every if not any(is_aside(part) for part in file.relative_to(folder).parts))
     kinds: dict[str, list[Path]] = {}
     for file in files:
