@@ -1,4 +1,4 @@
-"""The command line: `alasca demo | train | resume | report | list`. Torch is imported only where a command needs it."""
+"""The command line: `alasca demo | train | resume | report | list`; torch is imported only where a command needs it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def demo(
     show_table(runs)
     say(f"\nReport: {report}")
     say("Next, your own data, a folder of pictures with a sub-folder a class:")
-    say("  alasca train --data folder:PHOTOS --out runs/mine && alasca report runs/mine")
+    say("  alasca clean PHOTOS --out runs/mine")
     return ENDED
 
 
