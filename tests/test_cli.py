@@ -268,7 +268,7 @@ def test_demo_on_a_small_budget(tmp_path: Path, capsys, monkeypatch):
     (folder,) = Path("runs").iterdir()
     assert (folder / "report.html").is_file()
     assert {entry.name for entry in folder.iterdir()} == {"ce-seed0", "alasca-seed0", "report.html"}
-    assert "alasca train --data folder:PHOTOS" in out
+    assert "alasca clean PHOTOS --out runs/mine" in out
     assert "AUROC" in out
     done = RunFolder.open(folder / "alasca-seed0").done()
     for name, head in (("all", "test accuracy, last epoch"), ("main", "main classifier alone")):
