@@ -2,12 +2,14 @@
 
     python benchmarks/audit.py runs/audit --seeds 3 4 5                       # digits, wine, breast cancer
     python benchmarks/audit.py runs/audit --wrench DIR --cifar DIR            # texts of WRENCH, CIFAR-10 too
+    python benchmarks/audit.py runs/audit --cifar DIR --instance FILE         # and published instance noise
     python benchmarks/audit.py runs/audit --jobs 0                            # the tables only
 
 Every run is what ``alasca clean`` does: its settings are those of `alasca.training.suited`, nothing is held out, and
 true labels are read by this file alone. cleanlab gets five folds of the cheap classifier that agrees best with the
 given labels (nearest neighbours, logistic regression, extremely randomised trees, histogram gradient boosting; TF-IDF
-and logistic regression for texts). The numbers in `alasca.audit.evidence` and `alasca.audit.verdict` were chosen on
+and logistic regression for texts), and with ``--network`` five folds of the same network, trained with cross-entropy as
+long as ours. The numbers in `alasca.audit.evidence` and `alasca.audit.verdict` were chosen on
 seeds 0 to 2; what is reported is other seeds. Writes ``results/audit.csv`` and the table of ``docs/audit.md``.
 """
 
@@ -17,6 +19,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -25,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from pages import ROOT, put, table
 from sklearn.datasets import load_breast_cancer, load_wine
 from sklearn.ensemble import ExtraTreesClassifier, HistGradientBoostingClassifier
@@ -36,9 +40,9 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from alasca import Place, Recipe, Task, train
+from alasca import Place, Recipe, Task, load, train
 from alasca.data import Texts, load_task, make_split
-from alasca.runs import Records
+from alasca.runs import Records, RunFolder
 from alasca.training import resolve, suited
 
 MADE = ("none", "symmetric:0.2", "symmetric:0.4", "symmetric:0.6", "pair:0.4")
@@ -46,6 +50,8 @@ TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
 TEXTS = ("youtube", "sms", "trec")
 CIFAR = 5_000
 """Pictures of CIFAR-10 of a run, others for each seed."""
+INSTANCE = "idn_cifar10_0.3"
+"""Labels of the 50,000 pictures with instance-dependent noise (Chen et al., 2021), in an npz file."""
 
 
 def cases(given: argparse.Namespace) -> list[tuple[str, str]]:
@@ -55,6 +61,7 @@ def cases(given: argparse.Namespace) -> list[tuple[str, str]]:
         found += [(name, noise) for name in TEXTS for noise in ("weak", *MADE)]
     if given.cifar:
         found += [("cifar10", noise) for noise in (*MADE, "worse", "aggre")]
+        found += [("cifar10", "instance")] if given.instance else []
     return found
 
 
@@ -71,11 +78,14 @@ def task_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
     source = f"cifar10n:{noise}" if noise in ("worse", "aggre") else "cifar10"
     task = load_task(Recipe(data=source), Place(data_dir=given.cifar))
     rows = np.arange(seed * CIFAR, (seed + 1) * CIFAR)
+    labels, truth = task.labels, task.labels if task.truth is None else task.truth
+    if noise == "instance":
+        labels = torch.from_numpy(np.load(given.instance)[INSTANCE].astype(np.int64))
     part = replace(
-        task, inputs=task.inputs[rows], labels=task.labels[rows], ids=tuple(task.ids[k] for k in rows),
-        truth=(task.labels if task.truth is None else task.truth)[rows], kept=None,
+        task, inputs=task.inputs[rows], labels=labels[rows], ids=tuple(task.ids[k] for k in rows), truth=truth[rows],
+        kept=None,
     )  # fmt: skip
-    return part, noise if source == "cifar10" else "none"
+    return part, noise if noise in MADE else "none"
 
 
 def texts(path: Path, seed: int, noise: str) -> tuple[Task, str]:
@@ -100,12 +110,39 @@ def one(name: str, noise: str, seed: int, folder: Path, given: argparse.Namespac
     if given.method:
         settings["method"] = given.method
     recipe = Recipe(**settings)
-    run = train(recipe, task, Place(device=given.device, threads=1), folder)
+    place = Place(device=given.device, threads=1)
+    run = RunFolder.open(folder) if (folder / "done.json").is_file() else train(recipe, task, place, folder)
     ours = figures(run.records()) | {
         name: run.done()[name] for name in ("wrong_share", "wrong_share_low", "wrong_share_high")
     }
     theirs = cleanlab_figures(task, recipe, run.records())
+    if given.network:
+        theirs |= beside(run.records(), network_folds(task, recipe, run.records().given, place, folder), "network")
     (folder / "figures.json").write_text(json.dumps(ours | theirs | {"method": recipe.title, "epochs": recipe.epochs}))
+
+
+def network_folds(task: Task, recipe: Recipe, labels: np.ndarray, place: Place, folder: Path) -> np.ndarray:
+    """Out-of-sample probabilities ``[N, K]`` by the same network and cross-entropy, trained on each four of five folds.
+
+    They are kept beside the run's folder.
+    """
+    kept = folder.with_name(f"{folder.name}-folds.npy")
+    if kept.is_file():
+        return np.load(kept)
+    own = replace(recipe, method="ce", alasca=False, noise="none")
+    found = np.zeros((len(labels), len(task.classes)), dtype=np.float32)
+    texts = isinstance(task.inputs, Texts)
+    for inside, outside in StratifiedKFold(5, shuffle=True, random_state=0).split(labels, labels):
+        part = replace(
+            task, inputs=Texts(tuple(task.inputs.values[k] for k in inside)) if texts else task.inputs[inside],
+            labels=torch.from_numpy(labels[inside]), ids=tuple(task.ids[k] for k in inside), truth=None, kept=None,
+        )  # fmt: skip
+        with tempfile.TemporaryDirectory() as made:
+            train(own, part, place, Path(made) / "run")
+            rows = [task.inputs.values[k] for k in outside] if texts else task.inputs[outside]
+            found[outside] = load(Path(made) / "run").predict(rows)
+    np.save(kept, found)
+    return found
 
 
 def figures(records: Records) -> dict[str, float]:
@@ -132,9 +169,6 @@ def figures(records: Records) -> dict[str, float]:
 
 def cleanlab_figures(task: Task, recipe: Recipe, records: Records) -> dict[str, float | str]:
     """cleanlab's default on out-of-sample probabilities of the cheap classifier that agrees best with the labels."""
-    from cleanlab.filter import find_label_issues
-    from cleanlab.rank import get_label_quality_scores
-
     labels = records.given
     if isinstance(task.inputs, Texts):
         rows: Any = list(task.inputs.values)
@@ -160,15 +194,23 @@ def cleanlab_figures(task: Task, recipe: Recipe, records: Records) -> dict[str, 
             best = max(best, (title, agreement, probability), key=lambda each: each[1])
         if len(np.unique(labels)) < len(task.classes) or best[2].shape[1] < len(task.classes):
             return {}
-        issue = find_label_issues(labels, best[2])
-        quality = get_label_quality_scores(labels, best[2])
+    return {"cleanlab_on": best[0], **beside(records, best[2], "cleanlab")}
+
+
+def beside(records: Records, probability: np.ndarray, name: str) -> dict[str, float | str]:
+    """What cleanlab makes of out-of-sample probabilities."""
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
     assert records.true is not None
-    wrong = labels != records.true
-    found: dict[str, float | str] = {"cleanlab_on": best[0], "cleanlab_flagged": float(issue.mean())}
+    issue = find_label_issues(records.given, probability)
+    quality = get_label_quality_scores(records.given, probability)
+    wrong = records.given != records.true
+    found: dict[str, float | str] = {f"{name}_flagged": float(issue.mean())}
     if wrong.any():
-        found["cleanlab_auroc"] = float(roc_auc_score(wrong, -quality))
-        found["cleanlab_ap"] = float(average_precision_score(wrong, -quality))
-        found["cleanlab_f1"] = float(f1_score(wrong, issue))
+        found[f"{name}_auroc"] = float(roc_auc_score(wrong, -quality))
+        found[f"{name}_ap"] = float(average_precision_score(wrong, -quality))
+        found[f"{name}_f1"] = float(f1_score(wrong, issue))
     return found
 
 
@@ -179,6 +221,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[3, 4, 5])
     parser.add_argument("--wrench", help="folder with youtube/train.json, sms/train.json, trec/train.json")
     parser.add_argument("--cifar", help="folder with CIFAR-10 and CIFAR-10N")
+    parser.add_argument("--instance", help=f"npz file with {INSTANCE}")
+    parser.add_argument("--network", action="store_true", help="cleanlab on five folds of the same network, too")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--method", default="", help="instead of the one that suits the data")
     parser.add_argument("--jobs", type=int, default=2)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import io
 import json
 import os
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
+import alasca
 from alasca import InputError, Recipe, Task, train
 from alasca.audit.checking import answers_in, checked, draw, sheet, wilson
 from alasca.audit.pages import write_issues
@@ -59,7 +64,7 @@ def write_texts(path: Path, given: np.ndarray, true: np.ndarray) -> Path:
 def write_folder(root: Path, given: np.ndarray, true: np.ndarray) -> Path:
     """Pictures in which another stripe is bright for each class, mirrored or not."""
     rng = np.random.default_rng(3)
-    for k in range(ROWS):
+    for k in range(len(given)):
         pixels = rng.integers(0, 90, (12, 12, 3), dtype=np.uint8)
         pixels[3 * true[k] : 3 * true[k] + 3] += 120
         path = root / CLASSES[given[k]] / f"{k:04d}.png"
@@ -75,14 +80,22 @@ def say(arguments: list[str], code: int = 0) -> None:
     assert end.value.code == code, arguments
 
 
+def cleaned(home: Path, data: str) -> RunFolder:
+    """The run of `clean` on data, typed in their folder with no option."""
+    with contextlib.chdir(home):
+        say(["clean", data])
+    (run,) = (home / "runs").iterdir()
+    assert run.name.startswith("clean-")
+    return RunFolder.open(run.rename(home / "run"))
+
+
 @pytest.fixture(scope="module")
 def table_run(tmp_path_factory) -> RunFolder:
     """A run of `clean` on a table of numbers."""
     home = tmp_path_factory.mktemp("table")
     true, given = noisy()
-    path = write_table(home / "rows.csv", given, true)
-    say(["clean", str(path), "--epochs", "12", "--out", str(home / "run")])
-    return RunFolder.open(home / "run")
+    write_table(home / "rows.csv", given, true)
+    return cleaned(home, "rows.csv")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +107,15 @@ def folder_run(tmp_path_factory) -> RunFolder:
     (root / "notes.txt").write_text("mine")
     say(["clean", str(root), "--epochs", "12", "--batch-size", "16", "--image-size", "12", "--out", str(home / "run")])
     return RunFolder.open(home / "run")
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory) -> RunFolder:
+    """A run of `clean` on a table of texts."""
+    home = tmp_path_factory.mktemp("texts")
+    true, given = noisy()
+    write_texts(home / "texts.csv", given, true)
+    return cleaned(home, "texts.csv")
 
 
 # --- the way through
@@ -122,37 +144,59 @@ def test_a_table_of_numbers_all_the_way(table_run: RunFolder, tmp_path: Path, ca
     assert found["input"].tolist()[:2] == ["rows.csv/0", "rows.csv/1"]
     assert (found["predicted_label"] == np.array(CLASSES)[true]).mean() > 0.9
     assert found[list(CLASSES)].sum(axis=1).to_numpy() == pytest.approx(np.ones(ROWS), abs=1e-4)
+    say(["export", str(table_run.path), "--to", "torch", "--out", str(tmp_path / "program")])
+    program = torch.export.load(tmp_path / "program" / "model.pt2").module()
+    rows = torch.from_numpy(before[[f"x{k}" for k in range(len(CLASSES))] + ["vendor"]].to_numpy()[:, :4].astype("f4"))
+    read = alasca.load(table_run.path).read(before)
+    assert torch.equal(read[:, :4], rows)  # the columns as they are, then those of the vendors
+    np.testing.assert_allclose(program(read).detach().numpy(), found[list(CLASSES)].to_numpy(), atol=1e-5)
 
 
-def test_a_folder_of_pictures_all_the_way(folder_run: RunFolder, tmp_path: Path):
-    true, _ = noisy()
-    root, tree = folder_run.path.parent / "photos", folder_run.path / "repaired" / "photos"
+def test_a_folder_of_pictures_all_the_way(tmp_path: Path):
+    true, given = (labels[: ROWS // 2] for labels in noisy())
+    root = write_folder(tmp_path / "photos", given, true)
+    (root / "notes.txt").write_text("mine")
+    run = cleaned(tmp_path, "photos")
+    tree = run.path / "repaired" / "photos"
     places = {int(path.stem): path.parent.name for path in tree.rglob("*.png")}
-    assert len(places) == ROWS
-    assert np.mean([places[k] != CLASSES[true[k]] for k in range(ROWS)]) < 0.06
+    assert len(places) == len(true)
+    assert np.mean([places[k] != CLASSES[true[k]] for k in range(len(true))]) < 0.06
     assert (tree / "notes.txt").read_text() == "mine"
     one = next(root.rglob("*.png"))
     assert os.stat(one).st_nlink == 2  # a hard link, no copy
-    say(["train", "--data", f"folder:{tree}", "--epochs", "2", "--image-size", "12", "--out", str(tmp_path / "again")])
-    say(["predict", str(folder_run.path), str(root / "ant"), str(one), "--out", str(tmp_path / "p.csv")])
+    say(["train", "--data", f"folder:{tree}", "--epochs", "2", "--out", str(tmp_path / "again")])
+    say(["predict", str(run.path), str(root / "ant"), str(one), "--out", str(tmp_path / "p.csv")])
     found = pd.read_csv(tmp_path / "p.csv")
     assert len(found) == len(list((root / "ant").glob("*.png"))) + 1
     right = [CLASSES[true[int(Path(name).stem)]] for name in found["input"]]
     assert (found["predicted_label"] == right).mean() > 0.95
+    say(["export", str(run.path), "--to", "onnx"])
+    pixels = np.asarray(Image.open(one).convert("RGB").resize((32, 32))).transpose(2, 0, 1)[None]  # as the card says
+    assert ".resize((32, 32))" in (run.path / "export-onnx" / "README.md").read_text()
+    session = onnxruntime.InferenceSession(str(run.path / "export-onnx" / "model.onnx"))
+    probabilities = session.run(None, {"inputs": pixels})[0][0]
+    assert probabilities == pytest.approx(found[list(CLASSES)].to_numpy()[-1], abs=1e-4)
 
 
-def test_texts_all_the_way(tmp_path: Path, capsys):
-    true, given = noisy()
-    path = write_texts(tmp_path / "texts.csv", given, true)
-    say(["clean", str(path), "--epochs", "30", "--out", str(tmp_path / "run")])
-    after = pd.read_csv(tmp_path / "run" / "repaired" / "texts.csv")
+def test_texts_all_the_way(text_run: RunFolder, tmp_path: Path, capsys):
+    true, _ = noisy()
+    path = text_run.path.parent / "texts.csv"
+    after = pd.read_csv(text_run.path / "repaired" / "texts.csv")
     assert (after["label"] != np.array(CLASSES)[true]).mean() < 0.05
+    labels = str(text_run.path / "repaired" / "labels.csv")
+    say(["train", "--data", f"table:{path}", "--labels", labels, "--epochs", "2", "--out", str(tmp_path / "again")])
+    assert (RunFolder.open(tmp_path / "again").records().given != true).mean() < 0.05
     capsys.readouterr()
-    say(["predict", str(tmp_path / "run"), "w00 w01 w02 w03", 'w20, w21 and "w22" w24'])
-    found = pd.read_csv(__import__("io").StringIO(capsys.readouterr().out))
+    texts = ["w00 w01 w02 w03", 'w20, w21 and "w22" w24']
+    say(["predict", str(text_run.path), *texts])
+    found = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert found["predicted_label"].tolist() == ["ant", "cat"]
-    say(["predict", str(tmp_path / "run"), str(path), "--out", str(tmp_path / "p.csv")])
+    say(["predict", str(text_run.path), str(path), "--out", str(tmp_path / "p.csv")])
     assert (pd.read_csv(tmp_path / "p.csv")["predicted_label"] == np.array(CLASSES)[true]).mean() > 0.9
+    say(["export", str(text_run.path), "--to", "torch", "--out", str(tmp_path / "program")])
+    program = torch.export.load(tmp_path / "program" / "model.pt2").module()
+    probabilities = program(alasca.load(text_run.path).read(texts)).detach().numpy()
+    np.testing.assert_allclose(probabilities, found[list(CLASSES)].to_numpy(), atol=1e-5)
 
 
 def test_what_clean_says(table_run: RunFolder, tmp_path: Path, capsys):

@@ -13,10 +13,10 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 LAYERS = [
     {"cli", "testing"},
-    {"estimator", "integrations", "paper"},
+    {"estimator", "criterion", "integrations", "paper"},
     {"training"},
-    {"audit", "engine", "repair"},
-    {"runs", "criterion"},
+    {"audit", "engine", "export", "repair"},
+    {"runs"},
     {"data", "networks", "methods"},
     {"sample_selection", "checkpoint"},
     {"surgery", "stores"},

@@ -60,7 +60,7 @@ COMMANDS = [
     ["train", "--labels", "none.csv"], ["train", "--labels", "/"], ["audit"], ["audit", "none"], ["audit", "."],
     ["audit", "none", "--sample", "x"], ["audit", "none", "--checked", "none"], ["repair"], ["repair", "none"],
     ["repair", "."], ["repair", "none", "--undo"], ["repair", "none", "--apply", "none"], ["predict"], ["predict", "none"],
-    ["predict", "none", "x"], ["predict", "."], ["find"], ["find", "none"], ["find", "none", "--features", "none"],
+    ["predict", "none", "x"], ["predict", "."], ["export"], ["export", "none"], ["export", "."], ["export", "none", "--to", "keras"], ["find"], ["find", "none"], ["find", "none", "--features", "none"],
     ["find", "/dev/null"], ["find", "/"], ["find", "none", "--bogus"],
 ]  # fmt: skip
 

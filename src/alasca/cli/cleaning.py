@@ -1,4 +1,4 @@
-"""`alasca clean | audit | repair`: from data with bad labels to better ones."""
+"""`alasca clean | audit | repair | find`: from data with bad labels to better ones."""
 
 from __future__ import annotations
 
@@ -289,47 +289,4 @@ def find(
     tell([*found.attrs["findings"], *(f"{name}: {counts.get(name, 0):,}" for name in ("fix", "review", "keep"))])
     write_bytes(out, found.to_csv(index_label="row", lineterminator="\n", float_format="%.6g").encode())
     say(f"Every label: {out}")
-    return ENDED
-
-
-@app.command
-def predict(
-    run: Annotated[Path, Parameter(help="Folder of a finished run.")],
-    /,
-    *inputs: Annotated[str, Parameter(help="Pictures, folders of such, tables, or texts.")],
-    out: Annotated[Path | None, Parameter(help="CSV file. Default: the terminal.")] = None,
-    prediction: Annotated[str | None, Parameter(help="main, average, all or sub. Default: the run's.")] = None,
-    network: Annotated[
-        str | None, Parameter(help="The run's network, where that is package.module:callable: your consent to run it.")
-    ] = None,
-) -> int:
-    """Predict classes: a row a sample with the likeliest class and the probability of each.
-
-    Example: alasca predict runs/photos new/ --out new.csv
-    """
-    import pandas as pd
-
-    from alasca.files import write_bytes
-    from alasca.runs import RunFolder, load, named_inputs
-
-    if not inputs:
-        raise InputError("predict: no input given; expected pictures, folders of such, tables, or texts")
-    if out is not None and (out.exists() or not out.parent.is_dir()):
-        raise InputError(f"out: {out} is there already, or its folder is not; choose another")
-    model, recipe = load(run, network), RunFolder.open(run).recipe()
-    parts = []
-    for names, values in named_inputs(model, recipe, inputs):
-        found = model.predict(values, prediction)
-        frame = pd.DataFrame(found, columns=list(model.classes))
-        best = found.argmax(1)
-        frame.insert(0, "probability", found.max(1))
-        frame.insert(0, "predicted_label", [model.classes[k] for k in best])
-        frame.insert(0, "input", names)
-        parts.append(frame)
-    text = pd.concat(parts).to_csv(index=False, lineterminator="\n", float_format="%.6f")
-    if out is None:
-        print(text, end="")
-    else:
-        write_bytes(out, text.encode())
-        say(f"Predictions: {out}")
     return ENDED

@@ -85,11 +85,7 @@ class Model:
         Raises:
             InputError: inputs of another kind or shape, or no such prediction.
         """
-        values = read_raw(self.transform, inputs, None if self.tokenizer is None else self.tokenizer.tokens)
-        if len(values) and values.shape[1:] != self.raw_shape:
-            raise InputError(
-                f"predict: samples are {list(values.shape[1:])}, but those of the run were {list(self.raw_shape)}"
-            )
+        values = self.read(inputs)
         parts = []
         with torch.no_grad():
             for start in range(0, len(values), BATCH):
@@ -102,6 +98,23 @@ class Model:
                 parts.append(found[kind].exp())
         probabilities: np.ndarray = torch.cat(parts).numpy() if parts else np.zeros((0, len(self.classes)))
         return probabilities
+
+    def read(self, inputs: Any) -> Tensor:
+        """Samples as they are kept, which exported models read: ``[N, C, H, W]`` bytes, ``[N, D]`` numbers or
+        ``[N, T]`` token ids.
+
+        Args:
+            inputs: see `predict`.
+
+        Raises:
+            InputError: inputs of another kind or shape.
+        """
+        values = read_raw(self.transform, inputs, None if self.tokenizer is None else self.tokenizer.tokens)
+        if len(values) and values.shape[1:] != self.raw_shape:
+            raise InputError(
+                f"predict: samples are {list(values.shape[1:])}, but those of the run were {list(self.raw_shape)}"
+            )
+        return values
 
     def labels(self, inputs: Any, prediction: str | None = None) -> list[str]:
         """The likeliest class of each sample, by name; see `predict`."""

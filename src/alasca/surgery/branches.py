@@ -73,7 +73,7 @@ class Branch(nn.Module):
 def require_rows(branches: Sequence[Branch], results: Sequence[tuple[Tensor, Tensor]], logits: Tensor) -> None:
     """Raise `ValueError` where a sub-classifier does not have a row a sample."""
     for branch, (found, _) in zip(branches, results, strict=True):
-        if len(found) != len(logits):
+        if found.shape[0] != logits.shape[0]:  # `len` would fix the number of rows in exported programs
             raise ValueError(
                 f"at: module {branch.place!r} gives {len(found)} rows for {len(logits)} samples, which are not one "
                 "each; name another place"
