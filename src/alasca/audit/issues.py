@@ -88,8 +88,23 @@ def find_label_issues(
         witnesses = Witnesses(margin=margin, features=probability.mean(0), cheap=near)
     else:
         witnesses = Witnesses(features=probability, cheap=near)
+    return judged(given, names, witnesses)
+
+
+def judged(
+    given: np.ndarray, names: Sequence[Any], witnesses: Witnesses, visits: float | None = None,
+    predicted: np.ndarray | None = None, in_sample: bool = False,
+) -> LabelIssues:  # fmt: skip
+    """The verdict on labels as a frame.
+
+    Args:
+        given: labels ``[N]``, positions in `names`.
+        names: of the classes.
+        witnesses: what is known of the labels.
+        visits, predicted, in_sample: see `judge`.
+    """
     evidence = weigh(given, witnesses)
-    verdict = judge(given, evidence.probability, evidence.score)
+    verdict = judge(given, evidence.probability, evidence.score, visits, predicted, in_sample)
     table = np.array(names, dtype=object)
 
     def named(found: np.ndarray) -> np.ndarray:

@@ -70,7 +70,10 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         sub_margin = columns.get("sub_margin", margins)[judged]
         witnesses = Witnesses(margins[judged], sub_margin, features, cheap, known.deeper)
         evidence = weigh(given[judged], witnesses)
-        verdict = judge(given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()))
+        verdict = judge(
+            given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()),
+            array(known.log_p.exp())[judged],
+        )  # fmt: skip
         quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue
         sure[judged], decision[judged] = verdict.suggested_probability, verdict.decision
         outside = np.full(len(given), np.nan)

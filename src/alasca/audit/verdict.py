@@ -18,10 +18,16 @@ EVEN_FROM, EVEN_SURE = 0.72, 0.82
 """Ratio of mean to highest certainty, from where on data are easy, and from where on entirely."""
 EASY_ERROR, HARD_ERROR = 0.065, 0.125
 """Half the width of the 90% interval of the estimated share, on easy and on hard data, beside that of chance."""
+SEEN_ERROR = 0.2
+"""The same where only a training on the labels themselves is known, and scores do not part into two groups."""
+PARTED_FROM, PARTED_SURE = 0.66, 0.72
+"""How clearly scores part into two groups, from where on the lower group tells the share, and from where on alone."""
 SMALL_CLASS = 5
 """Labels below which a class is too small for decisions."""
 NEAR_CHANCE = 0.05
 """Skill below which the evidence is as good as none."""
+TOGETHER = 0.6
+"""Power of the product of what two witnesses say of a suggestion: 1 for independent ones, 0.5 for the same twice."""
 FEW_VISITS = 5
 """Epochs below which a training says little of its labels."""
 
@@ -51,7 +57,10 @@ class Verdict:
     findings: tuple[str, ...]
 
 
-def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits: float | None = None) -> Verdict:
+def judge(
+    given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits: float | None = None,
+    predicted: np.ndarray | None = None, in_sample: bool = False,
+) -> Verdict:  # fmt: skip
     """Decide about every label.
 
     Args:
@@ -59,19 +68,22 @@ def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits:
         probability: of each class by evidence that the sample's own label had no part in, or little ``[N, K]``.
         score: the higher, the likelier the label is right ``[N]``.
         visits: how often training saw a sample, on average; None: no training of ours.
+        predicted: probability of each class by the trained network ``[N, K]``, where there is one.
+        in_sample: `probability` is that of a training on these very labels, averaged over its epochs.
     """
-    rows = np.arange(len(given))
     share, easy = estimated_share(given, probability)
     chance_error = 1.64 * (share * (1 - share) / len(given)) ** 0.5
-    half = float(np.hypot(HARD_ERROR + easy * (EASY_ERROR - HARD_ERROR), chance_error))
+    widest = HARD_ERROR
+    if in_sample:
+        share, easy = share_in_sample(share, score)
+        widest = SEEN_ERROR
+    half = float(np.hypot(widest + easy * (EASY_ERROR - widest), chance_error))
     told = skill(probability, given) >= NEAR_CHANCE
     low, high = (max(0.0, share - half), min(1.0, share + half)) if told else (0.0, 1.0)
     right = clean_probability(score, share)
     wrong = 1 - right
     counts = np.bincount(given, minlength=probability.shape[1])
-    rest = np.maximum(probability - share * counts / len(given), 0.01 / probability.shape[1])
-    rest[rows, given] = 0
-    rival, chance = rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
+    rival, chance = rivals(given, probability, share, predicted)
     doubts = reasons_to_wait(given, probability, low, visits)
     differing = float((probability.argmax(1) != given).mean())
     marked = (share + (differing if low == 0 else parted(score)[1])) / 2
@@ -83,6 +95,31 @@ def judge(given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits:
         right, issue, np.where(issue, rival, given), np.where(issue, wrong * chance, right), decision,
         share, low, high, (*([reason_of(share, low, high, int(issue.sum()))] if told else []), *doubts),
     )  # fmt: skip
+
+
+def rivals(
+    given: np.ndarray, probability: np.ndarray, share: float, predicted: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The likeliest class beside the given one, and how likely it is right where the given one is wrong, each ``[N]``.
+
+    By other samples, less what wrong labels alone would give each class, and by the trained network: what each says of
+    the classes beside the given one, multiplied. They are no independent witnesses, hence the power of `TOGETHER`.
+
+    Args:
+        given, probability, predicted: see `judge`.
+        share: of wrong labels.
+
+    >>> others, net = np.array([[0.2, 0.5, 0.3]]), np.array([[0.8, 0.05, 0.15]])
+    >>> rivals(np.array([0]), others, 0.0, None), rivals(np.array([0]), others, 0.0, net)[0]
+    ((array([1]), array([0.625])), array([2]))
+    """
+    rows, classes = np.arange(len(given)), probability.shape[1]
+    base = share * np.bincount(given, minlength=classes) / len(given)
+    rest = np.maximum(probability - base, 0.01 / classes).astype(np.float64)
+    if predicted is not None:
+        rest = (rest * np.maximum(predicted, 1e-4)) ** TOGETHER
+    rest[rows, given] = 0
+    return rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
 
 
 def reason_of(share: float, low: float, high: float, marked: int) -> str:
@@ -112,6 +149,24 @@ def estimated_share(given: np.ndarray, probability: np.ndarray) -> tuple[float, 
     ratio = certainty.mean() / certainty[order][: max(1, round(0.3 * len(given)))].mean()
     easy = float(np.clip((ratio - EVEN_FROM) / (EVEN_SURE - EVEN_FROM), 0, 1))
     return float(differs[: max(1, round(SUREST * len(given)))].mean()), easy
+
+
+def share_in_sample(surest: float, score: np.ndarray) -> tuple[float, float]:
+    """The share of wrong labels by a training that saw them all, and how plain it is, 0 to 1.
+
+    Where the scores part into two groups, the lower group's share; where they hardly do, what the surest samples say,
+    which is too little once a network has learned wrong labels by heart.
+
+    Args:
+        surest: disagreement among the samples that the averaged probabilities are surest of; see `estimated_share`.
+        score: the higher, the likelier the label is right ``[N]``.
+
+    >>> share_in_sample(0.1, np.array([0.0, 1.0, 1.0, 1.0])), share_in_sample(0.1, np.ones(4))
+    ((0.25, 1.0), (0.1, 0.0))
+    """
+    clear, lower = parted(score)
+    plain = float(np.clip((clear - PARTED_FROM) / (PARTED_SURE - PARTED_FROM), 0, 1))
+    return plain * lower + (1 - plain) * surest, plain
 
 
 def clean_probability(score: np.ndarray, share: float) -> np.ndarray:
