@@ -83,7 +83,7 @@ def task_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
         labels = torch.from_numpy(np.load(given.instance)[INSTANCE].astype(np.int64))
     part = replace(
         task, inputs=task.inputs[rows], labels=labels[rows], ids=tuple(task.ids[k] for k in rows), truth=truth[rows],
-        kept=None,
+        kept=None, test_inputs=None, test_labels=None,
     )  # fmt: skip
     return part, noise if noise in MADE else "none"
 

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import softmax
+from sklearn.linear_model import Ridge
 
 import alasca
 from alasca import InputError, Recipe, Task, find_label_issues, train
@@ -14,10 +16,12 @@ from alasca.audit.out_of_sample import (
     FOLDS,
     cheap_probabilities,
     fold_numbers,
+    linear_probabilities,
     narrowed,
     neighbour_probabilities,
     text_probabilities,
 )
+from alasca.audit.patches import dictionary, encoded, patch_features, reduced
 from alasca.audit.verdict import FIX, KEEP, REVIEW, clean_probability, estimated_share, judge, parted
 
 
@@ -110,6 +114,89 @@ def test_narrowing_keeps_distances_where_they_are_and_draws_nothing():
     assert narrowed(lambda: iter(torch.rand(4, 1, 64, 64).split(2))).shape == (4, 4)
 
 
+@pytest.mark.parametrize("rows", [40, 400])
+def test_least_squares_by_another_solver(rows: int):
+    """Scores of each fold are those of scikit-learn's Ridge on the other folds; no label speaks for itself."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(rows) % 3
+    labels[:4] = -1
+    points = np.eye(3)[np.abs(labels)] @ rng.normal(size=(3, 12)) + rng.normal(size=(rows, 12))
+    folds = fold_numbers(rows)
+    found = linear_probabilities(torch.from_numpy(points), labels, 3, folds)
+    known = labels >= 0
+    spread = points[known].std(0, ddof=1)
+    scaled_points = (points - points[known].mean(0)) / spread
+    targets = np.eye(3)[labels] - np.eye(3)[labels[known]].mean(0)
+    scores = np.zeros((rows, 3))
+    for fold in range(5):
+        inside, outside = folds == fold, (folds != fold) & known
+        model = Ridge(alpha=12.0, fit_intercept=False).fit(scaled_points[outside], targets[outside])
+        scores[inside] = model.predict(scaled_points[inside])
+    losses = {
+        sharp: -np.log(softmax(sharp * scores[known], 1)[np.arange(known.sum()), labels[known]]).mean()
+        for sharp in 2.0 ** (np.arange(-2, 13) / 2)
+    }
+    assert found == pytest.approx(softmax(min(losses, key=losses.get) * scores, 1), abs=2e-3)
+    changed = labels.copy()
+    changed[5] = (changed[5] + 1) % 3
+    again = linear_probabilities(torch.from_numpy(points), changed, 3, folds)
+    assert again[5] == pytest.approx(found[5], abs=0.02)  # but for what all labels decide: mean and temperature
+
+
+def test_patches_by_hand():
+    """One direction, one picture: each patch made alike, whitened, compared; the mean of a ninth, for and against."""
+    draw = torch.Generator().manual_seed(0)
+    sample = torch.randn(500, 2, 6, 6, generator=draw)
+    words = dictionary(sample, 4, torch.Generator().manual_seed(1))
+    picture = torch.randn(1, 2, 16, 18, generator=draw)
+    rows = sample.flatten(1)
+    rows = (rows - rows.mean(1, keepdim=True)) / (rows.var(1, unbiased=False, keepdim=True) + 0.15).sqrt()
+    mean = rows.mean(0)
+    covariance = (rows - mean).t() @ (rows - mean) / len(rows)
+    for step in (1, 2):
+        likeness = torch.zeros(4, (16 - 6) // step + 1, (18 - 6) // step + 1)
+        for y in range(likeness.shape[1]):
+            for x in range(likeness.shape[2]):
+                patch = picture[0, :, y * step : y * step + 6, x * step : x * step + 6].flatten()
+                patch = (patch - patch.mean()) / (patch.var(unbiased=False) + 0.15).sqrt()
+                likeness[:, y, x] = words.filters.flatten(1) @ (patch - mean)
+        parts = [
+            torch.nn.functional.adaptive_avg_pool2d((s * likeness - 0.25).clamp(min=0), 3).flatten() for s in (1, -1)
+        ]
+        torch.testing.assert_close(encoded(picture, words, step)[0], torch.cat(parts), atol=1e-4, rtol=1e-4)
+    unit = words.filters.flatten(1) @ torch.linalg.inv(whitening(covariance)).t()
+    torch.testing.assert_close(unit.norm(dim=1), torch.ones(4), atol=1e-3, rtol=1e-3)  # directions of whitened patches
+    both = encoded(picture, words, 1, mirrored=True)
+    torch.testing.assert_close(both, encoded(picture.flip(3), words, 1, mirrored=True))
+    torch.testing.assert_close(both, (encoded(picture, words, 1) + encoded(picture.flip(3), words, 1)) / 2)
+
+
+def whitening(covariance: torch.Tensor) -> torch.Tensor:
+    values, vectors = torch.linalg.eigh(covariance)
+    return (vectors / (values + 0.1).sqrt()) @ vectors.t()
+
+
+def test_patches_tell_what_neighbours_in_pixels_do_not():
+    """Short strokes at random places, lying or standing."""
+    rng, count = np.random.default_rng(0), 240
+    labels, pictures = np.arange(count) % 2, rng.normal(0, 0.3, (count, 1, 24, 24)).astype(np.float32)
+    for k in range(count):
+        for _ in range(6):
+            top, left, along = rng.integers(0, 20), rng.integers(0, 20), np.arange(4)
+            pictures[k, 0, top + along * labels[k], left + along * (1 - labels[k])] += 2
+    folds, batches = fold_numbers(count), torch.from_numpy(pictures).split(50)
+    points = patch_features(lambda: iter(batches), count, mirrored=False)
+    assert points.shape == (count, 2 * 200 * 9)
+    right = (linear_probabilities(points, labels, 2, folds).argmax(1) == labels).mean()
+    near = (neighbour_probabilities(narrowed(lambda: iter(batches)), labels, 2, folds).argmax(1) == labels).mean()
+    assert right > 0.95
+    assert near < 0.9
+    assert torch.equal(points, patch_features(lambda: iter(batches), count, mirrored=False))
+    large = torch.rand(5, 3, 50, 100)
+    assert reduced(large).shape == (5, 3, 32, 64)
+    assert patch_features(lambda: iter([large]), 5, mirrored=True).shape == (5, 3600)
+
+
 # --- evidence
 
 
@@ -168,6 +255,27 @@ def test_who_is_believed_decides_the_score():
     assert partly.score[3] == pytest.approx((scaled(margin)[3] + scaled(margins(cheap, given))[3]) / 2)
     alone = weigh(given, Witnesses(margin=margin, cheap=cheap))
     assert alone.score == pytest.approx((scaled(margin) + scaled(margins(cheap, given))) / 2)
+
+
+def test_a_classifier_of_patches_is_believed_beside_the_network():
+    """Of 100 samples features get 80 right beyond chance, patches 56 (0.7 of that): the latter count half."""
+    given = np.arange(200) % 2
+    margin, rng = np.linspace(-1, 1, 200), np.random.default_rng(0)
+
+    def right(share: float) -> np.ndarray:
+        answer = given.copy()
+        answer[: round(100 * (1 - share))] = 1 - answer[: round(100 * (1 - share))]
+        return np.eye(2)[answer] * 0.5 + 0.25 + rng.uniform(-0.1, 0.1, (200, 2))
+
+    features, patches = right(0.8), right(0.56)
+    found = weigh(given, Witnesses(margin, -margin, features, patches, beside=True))
+    assert found.cheap_weight == pytest.approx(0.5)
+    assert found.probability == pytest.approx((features + 0.5 * patches) / 1.5)
+    parts = scaled(margin), scaled(margins(features, given)), scaled(margins(patches, given))
+    assert found.score == pytest.approx((parts[0] + parts[1] + 0.5 * parts[2]) / 2.5)
+    alone = weigh(given, Witnesses(margin, cheap=patches, beside=True))
+    assert alone.probability == pytest.approx(patches)
+    assert alone.score == pytest.approx((parts[0] + parts[2]) / 2)
 
 
 # --- verdicts

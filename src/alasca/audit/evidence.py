@@ -6,6 +6,8 @@ nearest in the network's features, and cheap classifiers on the raw inputs. Feat
 too: they are believed only where a network sees more than a cheap classifier can (in pictures, or after pretraining),
 and that is read off the run: where the cheap classifier does nearly as well all the same, the network is larger than
 the problem and learns wrong labels by heart, and its sub-classifiers and the cheap classifier are better witnesses.
+Of pictures there is a cheap classifier that sees much of what a network does (`alasca.audit.patches`): it is believed
+beside the network.
 """
 
 from __future__ import annotations
@@ -34,6 +36,7 @@ class Witnesses:
         features: out-of-sample probabilities of neighbours in the network's features ``[N, K]``.
         cheap: out-of-sample probabilities of cheap classifiers on the raw inputs ``[N, K]``.
         deeper: whether `features` may see more than the cheap classifiers do.
+        beside: whether `cheap` is believed beside the network, not in its place.
     """
 
     margin: np.ndarray | None = None
@@ -41,6 +44,7 @@ class Witnesses:
     features: np.ndarray | None = None
     cheap: np.ndarray | None = None
     deeper: bool = True
+    beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ def weigh(given: np.ndarray, witnesses: Witnesses) -> Evidence:
     3
     """
     weight = cheap_weight(given, witnesses)
+    if witnesses.beside:
+        return together(given, witnesses, weight)
     by_network = [scaled(witnesses.margin)] if witnesses.margin is not None else []
     by_cheap = list(by_network)
     if witnesses.sub_margin is not None and np.isfinite(witnesses.sub_margin).any():
@@ -83,6 +89,21 @@ def weigh(given: np.ndarray, witnesses: Witnesses) -> Evidence:
     parts = [(1 - weight, witnesses.features), (weight, witnesses.cheap)]
     probability = sum(share * part for share, part in parts if part is not None and share > 0)
     assert isinstance(probability, np.ndarray), "a witness with probabilities"
+    return Evidence(probability, score, weight)
+
+
+def together(given: np.ndarray, witnesses: Witnesses, weight: float) -> Evidence:
+    """Network, features and cheap classifier as equals, the last weighted by how well it does beside the features."""
+    assert witnesses.cheap is not None, "a cheap classifier to believe"
+    scores = [(1.0, scaled(witnesses.margin))] if witnesses.margin is not None else []
+    parts = [(weight, witnesses.cheap)]
+    if witnesses.features is not None:
+        parts.append((1.0, witnesses.features))
+    scores += [(share, scaled(margins(part, given))) for share, part in parts]
+    probability = sum(share * part for share, part in parts) / sum(share for share, _ in parts)
+    score = sum(share * part for share, part in scores) / sum(share for share, _ in scores)
+    assert isinstance(probability, np.ndarray), "parts are arrays"
+    assert isinstance(score, np.ndarray), "parts are arrays"
     return Evidence(probability, score, weight)
 
 

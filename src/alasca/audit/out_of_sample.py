@@ -20,6 +20,10 @@ FITTED = 5_000
 """Labels that a linear or a tree classifier is fitted to, at most: more would cost more than they tell."""
 FITTED_CLASSES = 50
 """Classes up to which such classifiers are fitted at all; above, neighbours alone vote."""
+RIDGE = 1.0
+"""Least squares' penalty of weights, a column; strong, for labels that are partly wrong."""
+SHARPNESS = tuple(2.0 ** (k / 2) for k in range(-2, 13))
+"""What scores of least squares may be multiplied by before they are logits: 0.5 to 64."""
 BLOCK = 1 << 24
 """Distances that are held at once."""
 
@@ -115,6 +119,35 @@ def text_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: in
         return np.full((len(texts), num_classes), 1 / num_classes, dtype=np.float32)
     model = LogisticRegression(C=10.0, max_iter=200)
     return fitted_probabilities(model, rows, labels, num_classes, folds, most=REFERENCES)
+
+
+def linear_probabilities(points: Tensor, labels: np.ndarray, num_classes: int, folds: np.ndarray) -> np.ndarray:
+    """Out-of-sample probabilities ``[N, K]`` of a linear classifier by least squares, which takes many columns.
+
+    Scores become probabilities by the one temperature at which they fit the given labels best.
+
+    Args:
+        points: features ``[N, D]``.
+        labels, num_classes, folds: as in `neighbour_probabilities`.
+    """
+    known = torch.from_numpy(labels >= 0).to(points.device)
+    rows = points.float()
+    rows = (rows - rows[known].mean(0)) / rows[known].std(0).clamp(min=1e-3)
+    targets = torch.zeros(len(rows), num_classes, device=rows.device)
+    targets[known] = torch.nn.functional.one_hot(torch.from_numpy(labels).to(rows.device)[known], num_classes).float()
+    targets[known] -= targets[known].mean(0)
+    squares, products = rows[known].t() @ rows[known], rows[known].t() @ targets[known]
+    ridge = RIDGE * rows.shape[1] * torch.eye(rows.shape[1], device=rows.device)
+    scores, fold_of = torch.zeros_like(targets), torch.from_numpy(folds).to(rows.device)
+    for fold in range(FOLDS):
+        inside = fold_of == fold
+        own, theirs = rows[inside & known], targets[inside & known]
+        factor = torch.linalg.cholesky(squares - own.t() @ own + ridge)
+        scores[inside] = rows[inside] @ torch.cholesky_solve(products - own.t() @ theirs, factor)
+    given = torch.from_numpy(labels).to(rows.device)[known]
+    losses = {sharp: float(torch.nn.functional.cross_entropy(sharp * scores[known], given)) for sharp in SHARPNESS}
+    found: np.ndarray = (min(losses, key=losses.__getitem__) * scores).softmax(1).cpu().numpy()
+    return found
 
 
 def fitted_probabilities(

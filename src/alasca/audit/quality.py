@@ -28,6 +28,8 @@ class Known:
         columns: what the method knows of each sample, by name ``[N]``.
         features, cheap: out-of-sample probabilities ``[N, K]``; see `Witnesses`. At least one.
         deeper: whether the network may see more than cheap classifiers do.
+        beside: whether the cheap classifier is believed beside the network; see `Witnesses`.
+        by_heart: whether the network has learned the labels by heart, the wrong ones too.
         truth: true labels, for evaluation only, or None.
     """
 
@@ -42,6 +44,8 @@ class Known:
     features: np.ndarray | None
     cheap: np.ndarray | None
     deeper: bool
+    beside: bool
+    by_heart: bool
     truth: Tensor | None
 
 
@@ -68,7 +72,8 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
     if judged.any() and len(np.unique(given[judged])) > 1:
         features, cheap = (None if each is None else each[judged] for each in (known.features, known.cheap))
         sub_margin = columns.get("sub_margin", margins)[judged]
-        witnesses = Witnesses(margins[judged], sub_margin, features, cheap, known.deeper)
+        margin = np.where(np.isfinite(sub_margin), sub_margin, margins[judged]) if known.by_heart else margins[judged]
+        witnesses = Witnesses(margin, sub_margin, features, cheap, known.deeper, known.beside)
         evidence = weigh(given[judged], witnesses)
         verdict = judge(
             given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()),

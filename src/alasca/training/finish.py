@@ -9,15 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alasca.audit.evidence import by_features
+from alasca.audit.evidence import BY_HEART, by_features
 from alasca.audit.issues import ranking_auroc
 from alasca.audit.out_of_sample import (
     cheap_probabilities,
     fold_numbers,
+    linear_probabilities,
     narrowed,
     neighbour_probabilities,
     text_probabilities,
 )
+from alasca.audit.patches import LEAST_SIDE, patch_features
 from alasca.audit.quality import Known, assess
 from alasca.audit.verdict import FIX, Verdict
 from alasca.core import Output
@@ -82,10 +84,11 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, 
     labels[unread] = -1
     known = labels >= 0
     fits = float((log_p.argmax(1).cpu().numpy() == labels)[known].mean()) if known.any() else 0.0
+    pictures = of_patches(split)
     return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
         fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels, fits),
-        sees_deeper(prepared.recipe, split), split.truth,
+        sees_deeper(prepared.recipe, split), pictures, pictures and fits > BY_HEART, split.truth,
     ))  # fmt: skip
 
 
@@ -105,7 +108,17 @@ def by_other_folds(
         features = by_features(levels, fits)
     if split.texts is not None:
         return features, text_probabilities(split.texts.values, labels, count, folds)
+    if of_patches(split):
+        points = patch_features(lambda: plain_views(split.samples), len(labels), split.samples.transform.flip)
+        return features, linear_probabilities(points, labels, count, folds)
     return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
+
+
+def of_patches(split: Split) -> bool:
+    """Whether samples are pictures large enough for patches to say what is on them."""
+    transform = split.samples.transform
+    sides = split.samples.inputs.shape[2:]
+    return transform.kind == "pictures" and min(*sides, transform.crop or min(sides)) >= LEAST_SIDE
 
 
 def levels_of(outputs: list[Output]) -> list[Tensor]:
