@@ -106,6 +106,7 @@ class Recipe(Checked):
     label: str = setting(FILES, "label", "Column of a table's labels.")
     true: str | None = setting(FILES, None, "Column of true labels, for evaluation only.")
     id: str | None = setting(FILES, None, "Column of sample ids.")
+    group: str | None = setting(FILES, None, "Column of groups, none of which is split: one product's photos.")
     split: str | None = setting(FILES, None, "Column that says train, test or validation.")
     labels: str | None = setting(FILES, None, "Table of id and label: labels in the place of the data's own.")
     missing_label: str | None = setting(
@@ -185,7 +186,14 @@ class Recipe(Checked):
             found["network"] = f"hf:./{path.rstrip('/').rpartition('/')[2]}"
         found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
         found["labels"] = None if self.labels is None else "table"
+        if self.group is None:
+            del found["group"]  # as before there was such a setting
         return found
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `as_json` and of `identity` through JSON."""
+        return super().from_json({"group": None, **value})
 
     def digest(self) -> str:
         """sha256 of the identity: equal wherever the run is made, different for all that changes a result.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
+from alasca.audit.duplicates import conflicts
 from alasca.audit.evidence import Witnesses, weigh
 from alasca.audit.verdict import KEEP, REVIEW, Verdict, judge
 from alasca.runs import Records
@@ -30,6 +31,7 @@ class Known:
         deeper: whether the network may see more than cheap classifiers do.
         beside: whether the cheap classifier is believed beside the network; see `Witnesses`.
         by_heart: whether the network has learned the labels by heart, the wrong ones too.
+        copies: number of the set of copies that a sample is in ``[N]``, -1 where it has none; see `duplicate_sets`.
         truth: true labels, for evaluation only, or None.
     """
 
@@ -46,6 +48,7 @@ class Known:
     deeper: bool
     beside: bool
     by_heart: bool
+    copies: np.ndarray
     truth: Tensor | None
 
 
@@ -84,6 +87,13 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         outside = np.full(len(given), np.nan)
         outside[judged] = evidence.probability[np.arange(int(judged.sum())), given[judged]]
         columns["out_of_sample"] = outside
+    differ = conflicts(known.copies, np.where(judged, given, -1))
+    contradicted = differ & (decision == KEEP)
+    issue[contradicted], decision[contradicted] = True, REVIEW
+    if (known.copies >= 0).any():
+        columns["copies"] = np.where(known.copies >= 0, known.copies, np.nan).astype(np.float64)
+        if verdict is not None:
+            verdict = replace(verdict, findings=(*verdict.findings, told_of_copies(known.copies, differ)))
     for column in (*columns.values(), margins, differing):
         column[given < 0] = np.nan
     columns["mean_probability"][known.unread] = np.nan
@@ -93,6 +103,17 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         None if known.truth is None else array(known.truth),
     )  # fmt: skip
     return records, verdict
+
+
+def told_of_copies(copies: np.ndarray, differ: np.ndarray) -> str:
+    """What a person should know of copies, a line."""
+    sets, wrong = len(np.unique(copies[copies >= 0])), len(np.unique(copies[differ]))
+    text = f"{int((copies >= 0).sum()):,} samples are copies of each other, in {sets:,} sets"
+    if not wrong:
+        return f"{text}; copies have the same labels (column copies)."
+    return (
+        f"{text}; in {wrong:,} of them the copies have different labels, and are marked review or fix (column copies)."
+    )
 
 
 def array(tensor: Tensor) -> np.ndarray:

@@ -60,6 +60,7 @@ class Split:
         epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
         ids: names of the samples.
         texts: of the samples, where they are such.
+        groups: see `Task`.
     """
 
     samples: Samples
@@ -71,6 +72,7 @@ class Split:
     epoch_samples: int | None = None
     ids: tuple[str, ...] = ()
     texts: Texts | None = None
+    groups: Tensor | None = None
 
     def pool(self, seed: int) -> Pool:
         """What epochs draw from."""
@@ -129,7 +131,7 @@ def make_split(task: Task, recipe: Recipe, tokenizer: Tokenizer | None = None) -
         raise InputError(f"epoch-samples: {recipe.epoch_samples}, expected at least one a class ({classes})")
     split = Split(
         samples, classes, train, held if len(held) else None, test, truth, recipe.epoch_samples, task.ids,
-        texts if isinstance(texts, Texts) else None,
+        texts if isinstance(texts, Texts) else None, task.groups,
     )  # fmt: skip
     return split, task.notes
 
@@ -206,7 +208,19 @@ def held_out(recipe: Recipe, task: Task) -> Tensor:
     fraction = recipe.val_fraction or 0.0
     everything = torch.arange(len(task.labels))
     sound = everything[trainable(task, task.labels)]
+    if task.groups is not None and fraction:
+        return whole_groups(task.groups[sound], task.labels[sound], fraction, recipe.seed, sound)
     return sound[balanced_part(task.labels[sound], round(fraction * len(sound)), recipe.seed, "val", leave=1)]
+
+
+def whole_groups(groups: Tensor, labels: Tensor, fraction: float, seed: int, positions: Tensor) -> Tensor:
+    """Positions of samples in about a share of the groups, whose first labels are balanced."""
+    _, number = torch.unique(groups, return_inverse=True)
+    first = torch.full((int(number.max()) + 1,), len(groups)).scatter_reduce(
+        0, number, torch.arange(len(groups)), "amin"
+    )
+    chosen = balanced_part(labels[first], round(fraction * len(first)), seed, "val", leave=1)
+    return positions[torch.isin(number, chosen)]
 
 
 def trainable(task: Task, labels: Tensor) -> Tensor:
@@ -245,4 +259,5 @@ def taken(task: Task, rows: Tensor) -> Task:
         truth=None if task.truth is None else task.truth[rows],
         held=None if task.held is None else torch.isin(rows, task.held).nonzero()[:, 0],
         kept=None if task.kept is None else task.kept[rows],
+        groups=None if task.groups is None else task.groups[rows],
     )  # fmt: skip

@@ -45,6 +45,7 @@ class Task:
         blank: positions of pictures that can't be read and are never trained on.
         epoch_samples: samples of an epoch's class-balanced subset, drawn anew each time; None: all.
         notes: a line each for what a person should know about how it was read.
+        groups: a number for each sample ``[N]``: those of one group are held out and judged together; or None.
         kept: positions, in the order of all `whole` samples that the source names, of those that are left; None: all.
         whole: how many the source names; None: as many as there are.
     """
@@ -70,6 +71,7 @@ class Task:
     blank: tuple[int, ...] = ()
     epoch_samples: int | None = None
     notes: tuple[str, ...] = ()
+    groups: Tensor | None = None
     kept: Tensor | None = None
     whole: int | None = None
 
@@ -85,6 +87,7 @@ class Task:
         ids: Sequence[Any] | None = None,
         classes: Sequence[str] | None = None,
         image_size: int | None = None,
+        groups: Sequence[Any] | None = None,
     ) -> Task:
         """A task from what is in memory.
 
@@ -99,13 +102,16 @@ class Task:
             classes: class names in order; labels that are whole numbers are then positions in them. Default: the
                 labels, by number where all are whole numbers, else by text.
             image_size: side to which pictures from paths are resized; None: 32.
+            groups: a value for each of `inputs`, such as the product that a picture shows: samples of one group are
+                held out together, and do not vouch for each other's labels.
 
         Raises:
             InputError: what does not fit together, in one line.
         """
-        from alasca.data.sources.memory import task_from_arrays
+        from alasca.data.sources.memory import grouped, task_from_arrays
 
-        return task_from_arrays(inputs, labels, test, val, truth, ids, classes, image_size)
+        task = task_from_arrays(inputs, labels, test, val, truth, ids, classes, image_size)
+        return task if groups is None else grouped(task, groups)
 
     @classmethod
     def from_dataset(cls, dataset: Any, *, test: Any = None, classes: Sequence[str] | None = None) -> Task:

@@ -69,7 +69,13 @@ def of_table(model: Model, recipe: Recipe, table: Table) -> Iterator[Part]:
             yield names[start : start + BATCH], table.frame.iloc[start : start + BATCH].reset_index(drop=True)
         return
     label = recipe.label if recipe.label in table.frame else "label"
-    own = {recipe.label, recipe.id or "id", recipe.true or "true_label", recipe.split or "split"}
+    own = {
+        recipe.label,
+        recipe.id or "id",
+        recipe.true or "true_label",
+        recipe.split or "split",
+        recipe.group or recipe.label,
+    }
     nothing = read_labels(label, ["0"] * len(names), table.where)
     read = inputs_of(table, recipe.input, own, np.ones(len(names), dtype=bool), nothing)
     if read.kind == "pictures":

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alasca.audit.duplicates import NOTHING, duplicate_sets, groups_with
 from alasca.audit.evidence import BY_HEART, by_features
 from alasca.audit.issues import ranking_auroc
 from alasca.audit.out_of_sample import (
@@ -30,6 +31,7 @@ from alasca.recipe import Recipe
 from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensors
 from alasca.training.prepare import Prepared
 
+BATCH = 512
 PICTURES_KEPT = 48
 EXCERPT = 300
 """Characters of a text that the report shows."""
@@ -85,19 +87,23 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, 
     known = labels >= 0
     fits = float((log_p.argmax(1).cpu().numpy() == labels)[known].mean()) if known.any() else 0.0
     pictures = of_patches(split)
+    batches = split.samples.read(torch.split(everything, BATCH))
+    copies = duplicate_sets(batches, None if split.texts is None else split.texts.values)
+    copies[unread] = NOTHING  # all black
+    groups = groups_with(copies, None if split.groups is None else split.groups.numpy())
     return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels, fits),
-        sees_deeper(prepared.recipe, split), pictures, pictures and fits > BY_HEART, split.truth,
+        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels, fits, groups),
+        sees_deeper(prepared.recipe, split), pictures, pictures and fits > BY_HEART, copies, split.truth,
     ))  # fmt: skip
 
 
 def by_other_folds(
-    fitted: Fitted, split: Split, labels: np.ndarray, fits: float
+    fitted: Fitted, split: Split, labels: np.ndarray, fits: float, groups: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray]:  # fmt: skip
     """What samples of other folds say of each ``[N, K]``: neighbours in the network's features, None where it has
     none, and cheap classifiers on the raw inputs."""
-    folds, net, count = fold_numbers(len(labels)), fitted.nets[0], split.num_classes
+    folds, net, count = fold_numbers(len(labels), groups), fitted.nets[0], split.num_classes
     two, features = torch.arange(2, device=split.samples.labels.device), None
     depth = len(levels_of(next(outputs_of([net], split.samples, two))))
     if depth:

@@ -34,7 +34,7 @@ class Form(NamedTuple):
 FILES = ("image_size", "crop", "on_bad_image")
 ARRAYS = ("image_size", "crop")
 LABELS = ("missing_label", "normalise_labels")
-COLUMNS = ("input", "label", "true", "id", "max_length", *LABELS)
+COLUMNS = ("input", "label", "true", "id", "group", "max_length", *LABELS)
 SPLITS = ("train_split", "test_split")
 HEEDED = (*FILES, *COLUMNS, *SPLITS, "split", "classes_are_splits")
 """Settings that only some sources heed."""

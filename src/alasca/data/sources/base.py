@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,3 +88,9 @@ def existing(argument: str, form: str) -> Path:
 def shortened(names: Sequence[str], most: int = 6) -> str:
     """A few names for a message."""
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+
+
+def numbers_of_groups(values: Sequence[Any]) -> Tensor:
+    """Groups by number, in the order in which they come ``[N]``."""
+    first: dict[Any, int] = {}
+    return torch.tensor([first.setdefault(value, len(first)) for value in values], dtype=torch.int64)

@@ -15,7 +15,7 @@ from torch import Tensor
 from alasca.data.pictures import SUFFIXES, PictureFiles
 from alasca.data.samples import subset
 from alasca.data.sources.arrays import as_inputs
-from alasca.data.sources.base import check_task, shortened
+from alasca.data.sources.base import check_task, numbers_of_groups, shortened
 from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told, unseen
 from alasca.data.sources.giveaways import NUMBERED, holds_labels
 from alasca.data.sources.labels import Labels, assign, read_labels
@@ -109,6 +109,20 @@ def task_from_arrays(
     )  # fmt: skip
     check_task(task, "arrays")
     return looked_over(task)
+
+
+def grouped(task: Task, groups: Sequence[Any]) -> Task:
+    """A task with a value a training sample whose samples belong together; those held out already are groups alone.
+
+    Raises:
+        InputError: not one a sample.
+    """
+    values = list(groups)
+    count = len(task.labels) - (0 if task.held is None else len(task.held))
+    if len(values) != count:
+        raise InputError(f"data: groups: {len(values)} for {count} samples; expected as many")
+    rest = [("held out", k) for k in range(len(task.labels) - count)]
+    return replace(task, groups=numbers_of_groups([*values, *rest]))
 
 
 def from_paths(

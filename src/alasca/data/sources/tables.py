@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from alasca.data.pictures import SUFFIXES, PictureFiles, Pictures, PicturesAt
-from alasca.data.sources.base import refuse_duplicates, shortened
+from alasca.data.sources.base import numbers_of_groups, refuse_duplicates, shortened
 from alasca.data.sources.cells import is_empty, kind_of_cells
 from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told, unseen
 from alasca.data.sources.labels import Labels, assign, read_labels
@@ -93,6 +93,7 @@ def task_of(found: Table, reading: Reading) -> Task:
         recipe.label,
         true_name,
         id_name,
+        recipe.group,
         recipe.split or (None if found.parts is not None else called(found, "split")),
     }
     own = {name for name in found.names if name.lower() in RESERVED} | used
@@ -111,6 +112,9 @@ def task_of(found: Table, reading: Reading) -> Task:
         None if truth is None else truth[kept], torch.from_numpy(np.nonzero(part[kept] == HELD)[0]),
     )  # fmt: skip
     task = made_of(found, read, reading, made, kept, tested)
+    if recipe.group is not None:
+        cells = dict(zip(ids, map(str, found.column(recipe.group, "group")), strict=True))
+        task = replace(task, groups=numbers_of_groups([cells[name] for name in task.ids]))
     return replace(task, notes=(*notes, *task.notes))
 
 
