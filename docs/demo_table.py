@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from alasca.audit.report import grouped, table_rows
+from alasca.audit.comparison import grouped, table_rows
 from alasca.runs import RunFolder
 
 README = Path(__file__).parent.parent / "README.md"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
-import statistics
+import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -14,18 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from alasca.audit.browser import browser, inline
 from alasca.audit.charts import histogram, lines, matrix
+from alasca.audit.comparison import comparisons, data_of, figures, grouped
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.runs import Records, RunFolder
 from alasca.terminal import typed
 
 MATRIX_CLASSES = 25
-COMPARED = (
-    "test_accuracy_last", "test_accuracy_main_last", "val_accuracy_last", "memorised", "issue_auroc",
-    "seconds_per_epoch",
-)  # fmt: skip
-"""Figures that a comparison of methods shows."""
 
 
 def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
@@ -38,12 +34,15 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
         raise InputError("report: no run given; expected one or more run folders")
     groups = grouped(runs)
     many = len(runs) > 1
-    settings = runs[0].settings()["recipe"]
-    noise = "" if settings["noise"] == "none" else f", {settings['noise']} noise"
-    body = [comparison(groups)] if many else []
-    body += [section(label, members[0], many) for label, members in groups.items()]
+    noise = runs[0].settings()["recipe"]["noise"]
+    noise = "" if noise == "none" else f", {noise} noise"
+    body = comparisons(runs) if many else []
+    body += [section(label, members[0], many, k) for k, (label, members) in enumerate(groups.items())]
+    script = files("alasca.audit").joinpath("report.js").read_text()
     page = Template(files("alasca.audit").joinpath("report.html").read_text()).substitute(
-        title=escape(f"Label noise report: {settings['data']}{noise}"),
+        script=script,
+        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        title=escape(f"Label noise report: {data_of(runs[0])}{noise}"),
         subtitle=escape(f"{len(runs)} run{'s' if many else ''}, made by alasca {runs[0].settings()['alasca']}"),
         body="".join(body),
     )
@@ -51,115 +50,11 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
     return path
 
 
-def grouped(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
-    """Runs that differ by seed only, under one name; unwrapped methods first."""
-    groups: dict[str, list[RunFolder]] = {}
-    keys: dict[str, list[str]] = {}
-    for run in sorted(runs, key=lambda run: bool(run.settings()["recipe"]["alasca"])):
-        described = run.settings()
-        key = str({**described["recipe"], "seed": None, "noise_seed": None})
-        known = keys.setdefault(described["title"], [])
-        if key not in known:
-            known.append(key)
-        number = known.index(key) + 1
-        groups.setdefault(described["title"] + (f" ({number})" if number > 1 else ""), []).append(run)
-    return groups
-
-
-def summarise(members: Sequence[RunFolder]) -> dict[str, tuple[float, float] | None]:
-    """Mean and standard deviation over seeds of the final figures."""
-    found: dict[str, tuple[float, float] | None] = {}
-    done = [figures(run) for run in members]
-    for name in COMPARED:
-        values = [one[name] for one in done if one.get(name) is not None]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        found[name] = (statistics.fmean(values), spread) if values else None
-    return found
-
-
-def figures(run: RunFolder) -> dict[str, Any]:
-    """The final figures of a run; of one that has not ended, those of its last epoch."""
-    if run.finished:
-        return run.done()
-    history = run.history()
-    if not history:
-        raise InputError(f"run: {run.path} has not ended an epoch; continue it with: alasca resume {typed(run.path)}")
-    last = history[-1]
-    shown = ("test_accuracy", "test_accuracy_main", "val_accuracy")
-    found = {f"{name}_last": last[name] for name in shown if name in last}
-    seconds = statistics.median(record["seconds"] for record in history)
-    return {"epochs": len(history), "seconds_per_epoch": seconds, "memorised": last.get("memorised"), **found}
-
-
-def table_rows(groups: dict[str, list[RunFolder]]) -> tuple[list[str], list[list[str]]]:
-    """The comparison as text: heads and rows. Bare methods have a main classifier alone, so theirs is shown of all."""
-    heads = ["method", "seeds", "test accuracy, last epoch", "main classifier alone", "memorised wrong labels",
-             "wrong labels found, AUROC", "time per epoch", "ratio"]  # fmt: skip
-    rows, base = [], None
-    for label, members in groups.items():
-        figures = summarise(members)
-        seconds = figures["seconds_per_epoch"]
-        base = base or seconds
-        accuracy = figures["test_accuracy_last"]
-        main = figures["test_accuracy_main_last"] or accuracy
-        rows.append([
-            label, str(len(members)),
-            text(accuracy, 1, "%"), text(main, 1, "%"), text(figures["memorised"], 1, "%"),
-            text(figures["issue_auroc"], 3),
-            f"{seconds[0]:.2f} s" if seconds else "-", f"{seconds[0] / base[0]:.2f}" if seconds and base else "-",
-        ])  # fmt: skip
-    return heads, rows
-
-
-def text(figure: tuple[float, float] | None, digits: int, unit: str = "") -> str:
-    """Mean and standard deviation for people.
-
-    >>> text((91.66, 1.2), 1, "%")
-    '91.7 ± 1.2%'
-    """
-    return "-" if figure is None else f"{figure[0]:.{digits}f} ± {figure[1]:.{digits}f}{unit}"
-
-
-def comparison(groups: dict[str, list[RunFolder]]) -> str:
-    """The table of all methods, and their test accuracy over epochs."""
-    heads, rows = table_rows(groups)
-    head = "".join(f"<th>{escape(name)}</th>" for name in heads)
-    body = ""
-    for row in rows:
-        cells = (f'<td data-label="{escape(h)}">{escape(c)}</td>' for h, c in zip(heads, row, strict=True))
-        body += f"<tr>{''.join(cells)}</tr>"
-    curves = [
-        (label, "abcd"[k % 4], mean_curve(members, "test_accuracy"))
-        for k, (label, members) in enumerate(groups.items())
-    ]
-    drawn = [curve for curve in curves if any(value is not None for value in curve[2])]
-    chart = lines("Test accuracy", drawn, "test accuracy, %") if drawn else ""
-    return (
-        '<div class="grid2"><div class="card wide"><div class="scroll">'
-        f'<table class="results stacked"><tr>{head}</tr>{body}'
-        "</table></div><p class='soft'>Mean ± standard deviation over seeds. Every figure is from the last epoch: "
-        "no epoch was chosen by looking at test labels.</p></div>"
-        + (f'<div class="card wide"><h3>Accuracy on the test set, mean over seeds</h3>{chart}</div>' if chart else "")
-        + "</div>"
-    )
-
-
-def mean_curve(members: Sequence[RunFolder], name: str) -> list[float | None]:
-    """A metric over epochs, averaged over runs."""
-    histories = [run.history() for run in members]
-    epochs = min(len(history) for history in histories)
-    found: list[float | None] = []
-    for k in range(epochs):
-        values = [history[k][name] for history in histories if name in history[k]]
-        found.append(statistics.fmean(values) if values else None)
-    return found
-
-
-def section(label: str, run: RunFolder, many: bool) -> str:
+def section(label: str, run: RunFolder, many: bool, number: int = 0) -> str:
     """One run: settings, curves, confidence, suspicious samples, given against suggested labels."""
     history, described, done = run.history(), run.settings(), figures(run)
     heading = f"{label}, seed {described['recipe']['seed']}" if many else label
-    notes = "".join(f"<p class='soft'>{escape(note)}</p>" for note in described.get("notes", ()))
+    notes = noted(described.get("notes", ()))
     cards = [
         card("Accuracy over epochs", curves(history)),
         *([card("Labels that training kept, over epochs", choices(history))] if "selected" in history[-1] else []),
@@ -170,10 +65,14 @@ def section(label: str, run: RunFolder, many: bool) -> str:
     )
     if run.finished:
         records = run.records()
-        words = found_in(records)
+        words, pictures, excerpts = found_in(records), run.pictures(), run.excerpts()
         cards += [
             card("How sure the network was of the given labels", confidences(records)),
-            card("Most suspicious labels", suspects(run, records), wide=True),
+            card(
+                "Labels that look wrong",
+                browser(records, pictures, excerpts, number, suspects(records, pictures, excerpts)),
+                wide=True,
+            ),
             card("Given and suggested labels", matrix_of(records), wide=True),
         ]
     cards.append(card("Settings", settings_list(described, done), wide=True))
@@ -241,18 +140,28 @@ def confidences(records: Records) -> str:
     return histogram("Confidence", groups, name)
 
 
-def suspects(run: RunFolder, records: Records) -> str:
+def noted(notes: Sequence[str]) -> str:
+    """What a person should know of how the data were read; folded away where it is much."""
+    lines = "".join(f"<p class='soft'>{escape(note)}</p>" for note in notes)
+    if sum(map(len, notes)) <= 300:
+        return lines
+    return f"<details><summary>How the data were read: {len(notes)} notes</summary>{lines}</details>"
+
+
+def suspects(records: Records, pictures: Mapping[int, np.ndarray], excerpts: Mapping[int, str]) -> str:
     """The most suspicious samples: as pictures where the run kept them, else as a list."""
-    pictures, excerpts = run.pictures(), run.excerpts()
     ranking = records.ranking()
     if not pictures:
         return suspect_list(records, ranking[:24].tolist(), excerpts)
     shown = [k for k in ranking.tolist() if k in pictures][:36]
-    figures = "".join(f"<figure>{image(pictures[k], records.ids[k])}{caption(records, k)}</figure>" for k in shown)
+    figures = ""
+    for k in shown:
+        picture = f'<img alt="{escape(records.ids[k])}" src="{inline(pictures[k])}">'
+        figures += f"<figure>{picture}{caption(records, k)}</figure>"
     return f'<div class="pictures">{figures}</div>'
 
 
-def suspect_list(records: Records, rows: list[int], excerpts: dict[int, str]) -> str:
+def suspect_list(records: Records, rows: list[int], excerpts: Mapping[int, str]) -> str:
     """Some samples as a table, with the beginnings of their texts where there are such."""
     lines: list[dict[str, str]] = []
     for k in rows:
@@ -277,17 +186,6 @@ def caption(records: Records, k: int) -> str:
     true = "" if records.true is None else f"<br>true {escape(records.name(records.true[k]))}"
     better = f"<br>suggested <b>{escape(suggested)}</b>" if records.issue[k] else "<br>kept"
     return f"<figcaption>given <b>{escape(given)}</b>{better}{true}</figcaption>"
-
-
-def image(picture: np.ndarray, name: str) -> str:
-    """A picture ``[C, H, W]`` uint8 as an inline PNG."""
-    from PIL import Image
-
-    pixels = picture[0] if picture.shape[0] < 3 else picture[:3].transpose(1, 2, 0)
-    file = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels)).save(file, "PNG")
-    data = base64.b64encode(file.getvalue()).decode()
-    return f'<img alt="{escape(name)}" title="{escape(name)}" src="data:image/png;base64,{data}">'
 
 
 def matrix_of(records: Records) -> str:

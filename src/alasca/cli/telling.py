@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from alasca.audit.report import grouped, table_rows
+from alasca.audit.comparison import grouped, table_rows
 from alasca.cli.codes import ENDED, FAILED
 from alasca.cli.outcome import Ended, Ending, ending, show
 from alasca.distributed import Followed, join, leave, saying, world

@@ -32,7 +32,10 @@ from alasca.runs import FORMAT, Records, RunFolder, describe_model, model_tensor
 from alasca.training.prepare import Prepared
 
 BATCH = 512
-PICTURES_KEPT = 48
+PICTURES_KEPT = 1_000
+"""Pictures and texts of the most suspicious samples that a run keeps."""
+PICTURE_SIDE = 96
+"""Pixels of the side of such pictures, at most."""
 EXCERPT = 300
 """Characters of a text that the report shows."""
 FINAL = (
@@ -65,8 +68,18 @@ def finish(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> 
         run.write_excerpts({int(row): texts[row][:EXCERPT] for row in records.ranking()[:PICTURES_KEPT]})
     elif split.samples.transform.kind == "pictures":
         rows = torch.from_numpy(records.ranking()[:PICTURES_KEPT].copy())
-        run.write_pictures(split.samples.inputs[rows].cpu(), rows)
+        run.write_pictures(shrunk(split.samples.inputs[rows].cpu()), rows)
     run.write_done(finite(figures(fitted, split, records, verdict)))
+
+
+def shrunk(pictures: Tensor) -> Tensor:
+    """Pictures ``[M, C, H, W]`` uint8 whose longer side is `PICTURE_SIDE` at most."""
+    side = max(pictures.shape[2:])
+    if side <= PICTURE_SIDE:
+        return pictures
+    size = [max(1, round(length * PICTURE_SIDE / side)) for length in pictures.shape[2:]]
+    smaller = torch.nn.functional.interpolate(pictures.float(), size=size, mode="bilinear", antialias=True)
+    return smaller.round().clamp(0, 255).to(torch.uint8)
 
 
 def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, Verdict | None]:
