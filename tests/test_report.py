@@ -24,8 +24,9 @@ ROWS = 300
 
 def texts_and_labels() -> tuple[list[str], list[str]]:
     """Texts of two kinds; a tenth of the labels wrong, one text and one class that no page may run."""
-    words = {True: "cats purr and sleep", False: "dogs bark and run"}
-    texts = [f"{words[k % 2 == 0]} {k}" + (NASTY if k % 7 == 2 else "") for k in range(ROWS)]
+    rng = np.random.default_rng(0)
+    words = [[f"w{kind}{j}" for j in range(6)] for kind in range(2)]
+    texts = [" ".join(rng.choice([*words[k % 2], "and"], 9)) + (NASTY if k % 3 == 0 else "") for k in range(ROWS)]
     names = ["<b>cat</b>", 'dog "& co"']
     return texts, [names[(k + (k % 10 == 9)) % 2] for k in range(ROWS)]
 
