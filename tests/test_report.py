@@ -75,8 +75,8 @@ def test_a_browser_lists_pages_and_runs_nothing_else(run: RunFolder, tmp_path: P
 def test_pictures_of_all_issues_and_notes_folded_away(tmp_path: Path):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 2
-    pictures = rng.integers(0, 100, (120, 200, 120, 3), dtype=np.uint8)
-    pictures[labels == 1, :100] += 100
+    pictures = rng.integers(0, 100, (120, 100, 60, 3), dtype=np.uint8)
+    pictures[labels == 1, :50] += 100
     given = labels.copy()
     given[:20] = 1 - given[:20]
     run = train(Recipe(epochs=5), Task.from_arrays(pictures, given), Place(threads=1), tmp_path / "run")
