@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 import alasca
-from alasca import InputError, Recipe, Task, train
+from alasca import InputError, Place, Recipe, Task, train
 from alasca.audit.checking import answers_in, checked, draw, sheet, wilson
 from alasca.audit.pages import write_issues
 from alasca.audit.summary import summarise, to_review
@@ -818,3 +818,45 @@ def test_classes_of_probabilities_by_name(tmp_path: Path):
     say([*arguments, "--classes", ",".join(order)])
     found = pd.read_csv(out)
     assert (found["suggested_label"] == np.array(CLASSES)[true]).mean() > 0.95
+
+
+@pytest.mark.parametrize("pattern", ["", "*/*.csv"])
+def test_tables_of_several_files(tmp_path: Path, pattern: str, capsys):
+    true, given = noisy()
+    write_table(tmp_path / "all.csv", given, true)
+    lines = (tmp_path / "all.csv").read_text().splitlines(keepends=True)
+    home = tmp_path / "parts"
+    parts = ("east/a.csv", 0, 90), ("west/a.csv", 90, 150), ("west/b.csv", 150, ROWS)
+    for number, (name, start, end) in enumerate(parts):
+        path = home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ending = "\r\n" if number == 1 else "\n"
+        path.write_bytes("".join([lines[0], *lines[1 + start : 1 + end]]).replace("\n", ending).encode())
+    before = {path.relative_to(home): path.read_bytes() for path in home.rglob("*.csv")}
+    data = f"table:{home}/{pattern}" if pattern else f"table:{home}"
+    recipe = Recipe(data=data, epochs=12, method="elr", val_fraction=0.0, batch_size=32, lr=0.02)
+    run = train(recipe, None, Place(), tmp_path / "run")
+    say(["repair", str(run.path), "--dry-run"])
+    count = int((run.records().decision == "fix").sum())
+    assert f"{count:,} labels would be changed" in capsys.readouterr().out
+    repaired = repair(run)
+    tree = run.path / "repaired" / "parts"
+    assert {path.relative_to(tree) for path in tree.rglob("*.csv")} == set(before)
+    assert len(repaired.changes) == count > 20
+    changed = sum(
+        old != new
+        for name, content in before.items()
+        for old, new in zip(content.split(b"\n"), (tree / name).read_bytes().split(b"\n"), strict=True)
+    )
+    assert changed == count
+    again = train(Recipe(data=repaired.data, epochs=1), None, Place(), tmp_path / "again").records()
+    assert (again.given != run.records().given).sum() == count
+    say(["repair", str(run.path), "--in-place", "--to", str(tmp_path / "log")])
+    assert {path.relative_to(home): path.read_bytes() for path in home.rglob("*.csv")} == {
+        path.relative_to(tree): path.read_bytes() for path in tree.rglob("*.csv")
+    }
+    say(["repair", str(run.path), "--dry-run"])
+    said = capsys.readouterr().out.replace("\n  ", " ")
+    assert f"{count:,} labels are not those that the run read any more, and stay" in said
+    say(["repair", str(run.path), "--undo", "--to", str(tmp_path / "log")])
+    assert {path.relative_to(home): path.read_bytes() for path in home.rglob("*.csv")} == before

@@ -11,13 +11,14 @@ import numpy as np
 
 from alasca.data.legacy import read_archive
 from alasca.data.sources.labels import read_labels
+from alasca.data.sources.table_files import read_tables
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.recipe import Place, Recipe, found_from
 from alasca.repair.changes import Change, as_table, decided
 from alasca.repair.folders import Move, link_tree, moves_of
 from alasca.repair.moves import Log
-from alasca.repair.tables import mend_tables, write_labels
+from alasca.repair.tables import as_read, mend_tables, shared_folder, still_due, write_labels
 from alasca.runs import Records, RunFolder
 from alasca.terminal import typed
 
@@ -73,6 +74,12 @@ def repair(
     if dry_run:
         if own and kind == "folder":
             moves_of(recipe, Path(argument), records, changes, rename)
+        if own and kind == "table":
+            table, rows, given = as_read(recipe, argument, records, changes)
+            due = still_due(table, recipe, given, changes, rows)
+            if len(due) < len(changes):
+                notes.append(f"{len(changes) - len(due):,} labels are not those that the run read any more, and stay")
+            changes = due
         return Repaired(folder, changes, notes=tuple(notes))
     if os.path.lexists(folder):
         raise InputError(f"to: {folder} is there already; choose another with --to, or remove it")
@@ -97,7 +104,10 @@ def repair(
         shutil.rmtree(making, ignore_errors=True)
         raise
     if in_place:
-        change_in_place(folder, wrote)
+        change_in_place(folder, [
+            (path, folder / copy.relative_to(making) if copy and copy.is_relative_to(making) else copy)
+            for path, copy in wrote
+        ])  # fmt: skip
         where = "" if to is None else f" --to {typed(to)}"
         notes.append(f"changed where they lie; alasca repair {typed(run.path)}{where} --undo takes it back")
     if not own:
@@ -117,13 +127,15 @@ def written(
         Their form and name there, what takes what's place, and the changes that were still due.
     """
     if kind == "table":
-        pairs, due = mend_tables(recipe, argument, records, changes, to)
-        several = not Path(argument).is_file()
-        if several:
-            raise InputError("repair: tables of several files are not copied yet; use changes.csv or --labels")
-        if not pairs:
-            shutil.copy2(argument, to / Path(argument).name)
-        return (kind, Path(argument).name), [(path, copy) for path, copy in pairs], due
+        table = read_tables(argument)
+        root, files = shared_folder(table), [path for _, path in table.files] or [table.path]
+        name = root.name or "tables" if table.files else table.path.name
+        pairs, due = mend_tables(recipe, argument, records, changes, to / name if table.files else to)
+        for path in [] if in_place and pairs else {*files} - {path for path, _ in pairs}:
+            copy = to / name / path.relative_to(root) if table.files else to / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy)
+        return (kind, name), [(path, copy) for path, copy in pairs], due
     if kind == "folder":
         root = Path(argument)
         moves = moves_of(recipe, root, records, changes, rename)
@@ -172,8 +184,8 @@ def own_name(records: Records, arrays: dict[str, np.ndarray], label: int) -> str
 def change_in_place(folder: Path, wrote: list[tuple[Path, Path | None]]) -> None:
     """Put the copies of tables in their place, or move pictures."""
     log = Log(folder)
-    tables = [(path, copy) for path, copy in wrote if copy is not None and (folder / copy.name).is_file()]
+    tables = [(path, copy) for path, copy in wrote if copy is not None and copy.is_relative_to(folder)]
     for path, copy in tables:
-        log.replace(path, folder / copy.name)
+        log.replace(path, copy)
     if not tables:
         log.move([Move(path, to) for path, to in wrote])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ from alasca.runs import Records, RunFolder
 def mend_tables(
     recipe: Recipe, argument: str, records: Records, changes: Sequence[Change], to: Path
 ) -> tuple[list[tuple[Path, Path]], list[Change]]:
-    """Write the files of a table with other labels into a folder.
+    """Write the files of a table with other labels into a folder: one as it is called, several as they lie.
 
     Returns:
         Each file of the table that has changes, and its copy; and the changes that were due: see `still_due`.
@@ -30,13 +31,9 @@ def mend_tables(
     Raises:
         InputError: the table is not the one that the run read, or can't be copied cell by cell.
     """
-    table = read_tables(argument)
-    ids = table.row_ids(recipe.id)
-    where = {sample: row for row, sample in enumerate(ids)}
-    if odd := [change.id for change in changes if change.id not in where]:
-        raise InputError(f"repair: {argument} has no row {odd[0]!r} any more; put the run's table back")
-    given = {where[sample]: records.name(label) for sample, label in zip(records.ids, records.given, strict=True)}
+    table, where, given = as_read(recipe, argument, records, changes)
     changes = still_due(table, recipe, given, changes, where)
+    root = shared_folder(table)
     by_file: dict[Path, dict[int, str | None]] = {}
     holders: dict[Path, dict[str, Counter[str]]] = {}
     first: dict[tuple[Path, str, str], int] = {}
@@ -55,7 +52,8 @@ def mend_tables(
             for name, cells in holders[path].items()
             if name != "none"
         }
-        copy = to / path.name
+        copy = to / path.relative_to(root)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         if suffix_of(path) == ".parquet":
             write_parquet(path, recipe.label, labels, donors, copy)
         else:
@@ -63,6 +61,28 @@ def mend_tables(
         require_alike(read_table(path).frame, read_table(copy).frame, recipe.label, labels, donors, path)
         found.append((path, copy))
     return found, changes
+
+
+def as_read(
+    recipe: Recipe, argument: str, records: Records, changes: Sequence[Change]
+) -> tuple[Table, dict[str, int], dict[int, str]]:  # fmt: skip
+    """The table as it is now, the row of each id, and the label that the run read in each row.
+
+    Raises:
+        InputError: a row is gone.
+    """
+    table = read_tables(argument)
+    where = {sample: row for row, sample in enumerate(table.row_ids(recipe.id))}
+    if odd := [change.id for change in changes if change.id not in where]:
+        raise InputError(f"repair: {argument} has no row {odd[0]!r} any more; put the run's table back")
+    pairs = zip(records.ids, records.given, strict=True)
+    return table, where, {where[sample]: records.name(label) for sample, label in pairs if sample in where}
+
+
+def shared_folder(table: Table) -> Path:
+    """The folder that holds all files of a table."""
+    files = [path for _, path in table.files] or [table.path]
+    return Path(os.path.commonpath([path.parent for path in files]))
 
 
 def still_due(
