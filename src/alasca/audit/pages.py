@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib.util
 import io
 from html import escape
-from importlib.resources import files
 from pathlib import Path
-from string import Template
 
 import pandas as pd
 
+from alasca.audit.comparison import data_of
+from alasca.audit.layout import page_of
 from alasca.audit.summary import PAIRS, Summary, told
 from alasca.files import digest, write_bytes
 from alasca.runs import Records, RunFolder
@@ -73,10 +73,10 @@ def write_page(run: RunFolder, summary: Summary, records: Records, path: Path, s
             "right with probability, at most": [max(0.001, round(float(records.quality[k]), 3)) for k in ranking],
         })))  # fmt: skip
     settings = run.settings()
-    page = Template(files("alasca.audit").joinpath("report.html").read_text()).substitute(
-        title=escape(f"Labels of {settings['recipe']['data']}"),
-        subtitle=escape(f"{summary.labels:,} labels, judged by alasca {settings['alasca']}, {settings['title']}"),
-        body=f'<div class="grid2">{"".join(body)}</div>',
+    page = page_of(
+        f"Labels of {data_of(run)}",
+        f"{summary.labels:,} labels, judged by alasca {settings['alasca']}, {settings['title']}",
+        f'<div class="grid2">{"".join(body)}</div>',
     )
     write_bytes(path, page.encode(errors="backslashreplace"))
     return path

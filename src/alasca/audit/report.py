@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
@@ -16,6 +13,7 @@ import numpy as np
 from alasca.audit.browser import browser, inline
 from alasca.audit.charts import histogram, lines, matrix
 from alasca.audit.comparison import comparisons, data_of, figures, grouped
+from alasca.audit.layout import page_of
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.runs import Records, RunFolder
@@ -38,13 +36,11 @@ def write_report(runs: Sequence[RunFolder], path: Path) -> Path:
     noise = "" if noise == "none" else f", {noise} noise"
     body = comparisons(runs) if many else []
     body += [section(label, members[0], many, k) for k, (label, members) in enumerate(groups.items())]
-    script = files("alasca.audit").joinpath("report.js").read_text()
-    page = Template(files("alasca.audit").joinpath("report.html").read_text()).substitute(
-        script=script,
-        script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        title=escape(f"Label noise report: {data_of(runs[0])}{noise}"),
-        subtitle=escape(f"{len(runs)} run{'s' if many else ''}, made by alasca {runs[0].settings()['alasca']}"),
-        body="".join(body),
+    page = page_of(
+        f"Label noise report: {data_of(runs[0])}{noise}",
+        f"{len(runs)} run{'s' if many else ''}, made by alasca {runs[0].settings()['alasca']}",
+        "".join(body),
+        files("alasca.audit").joinpath("report.js").read_text(),
     )
     write_bytes(path, page.encode(errors="backslashreplace"))
     return path
