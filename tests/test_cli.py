@@ -17,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from alasca import list_methods
 from alasca.cli import main
 from alasca.engine import Stopped
+from alasca.engine.progress import LineProgress
 from alasca.methods import method_of
 from alasca.recipe import Recipe
 from alasca.runs import RunFolder
@@ -574,3 +575,16 @@ def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path):
     task = read(f"folder:{tmp_path}", image_size=8, workers=0)
     assert task.classes == ("a", "b")
     assert task.notes[:2] == ("2 files taken, none left out", "folders without pictures are no classes: c")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(1.0, ["ce  5 epochs, about 7:53"]), (0.01, [])])
+def test_after_ten_steps_it_says_how_long_all_will_take(seconds: float, said: list[str], monkeypatch, capsys):
+    """100 steps an epoch, the first three slow; the seven that follow tell of the 490 that are left."""
+    now = [0.0]
+    monkeypatch.setattr("alasca.engine.progress.time.monotonic", lambda: now[0])
+    line = LineProgress()
+    line.begin("ce", 5, 0.0)
+    for step in range(1, 30):
+        now[0] += 60 if step <= 3 else seconds * 473 / 490
+        line.step(step / 100)
+    assert capsys.readouterr().out.splitlines() == said

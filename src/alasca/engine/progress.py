@@ -160,12 +160,30 @@ class Speaking(Progress):
         os.write(2, f"{self.before}alasca: {name}: {text}\n".encode())
 
 
+WARM, MEASURED = 3, 10
+"""Steps after which the time that a training takes is measured, and said."""
+WORTH_SAYING = 10.0
+"""Seconds of training below which nothing is said of it before the first epoch's line."""
+
+
 class LineProgress(Speaking):
-    """A line at the first epoch, the last, and at most every two seconds between."""
+    """A line after ten steps, at the first epoch, the last, and at most every two seconds between."""
 
     def begin(self, title: str, epochs: int, done: float) -> None:
         """Note the time."""
         self.title, self.epochs, self.done, self.start, self.last = title, epochs, done, time.monotonic(), 0.0
+        self.steps = 0
+
+    def step(self, epochs_done: float) -> None:
+        """After ten steps, say how long all of them will take; the first ones are slower than the others."""
+        self.steps += 1
+        if self.steps == WARM:
+            self.warm = time.monotonic(), epochs_done
+        if self.steps == MEASURED and epochs_done < self.epochs:
+            since, then = self.warm
+            left = (time.monotonic() - since) / max(1e-9, epochs_done - then) * (self.epochs - epochs_done)
+            if left >= WORTH_SAYING:
+                print(f"{self.title}  {self.epochs} epochs, about {clock_text(left)}", flush=True)
 
     def epoch(self, record: dict[str, Any]) -> None:
         """Print a line, unless one was printed just now."""
