@@ -23,6 +23,13 @@ TESTS = {
     "surgery/": f"{STEPS} tests/test_surgery.py tests/test_wrapper.py tests/test_criterion.py",
     "audit/": "tests/test_audit.py",
     "audit/checking.py": "tests/test_cleaning.py",
+    "audit/duplicates.py": "tests/test_duplicates.py",
+    "audit/quality.py": "tests/test_duplicates.py tests/test_audit.py",
+    "audit/browser.py": "tests/test_report.py",
+    "audit/comparison.py": "tests/test_report.py",
+    "criterion.py": "tests/test_criterion.py src/alasca/criterion.py",
+    "export/": "tests/test_export.py",
+    "data/split.py": "tests/test_data.py tests/test_duplicates.py tests/test_tasks.py",
     "audit/summary.py": "tests/test_cleaning.py",
     "repair/": "tests/test_cleaning.py",
     "networks/text.py": "tests/test_networks.py",
@@ -33,7 +40,56 @@ TESTS = {
 
 Change = tuple[str, str]
 MUTANTS: dict[str, list[Change]] = {
+    "audit/patches.py": [
+        ("rows = rows - rows.mean(1, keepdim=True)", "rows = rows - rows.mean()"),
+        ("(rows.var(1, unbiased=False, keepdim=True) + FLAT).sqrt()", "(rows.var() + FLAT).sqrt()"),
+        ("(values.clamp(min=0) + WHITEN).sqrt()", "(values.clamp(min=0) + 1).sqrt()"),
+        ("along * rows", "rows"),
+        ("mean @ filters", "0 * (mean @ filters)"),
+        ("for sign in (1, -1)", "for sign in (1, 1)"),
+        (".relu_(), GRID)", ".relu_(), 1)"),
+        ("words, step)) / 2", "words, step))"),
+        ("sign * likeness - THRESHOLD", "sign * likeness"),
+    ],
+    "audit/duplicates.py": [
+        ("F.adaptive_avg_pool2d(grey(pictures.float()), SIDE)", "F.adaptive_avg_pool2d(pictures.float()[:, :1], SIDE)"),
+        ("spread > 2", "spread >= 0"),
+        ("< CLOSE * SIDE", "< CLOSE / 4 * SIDE"),
+        ("counts > 1", "counts > 2"),
+        ("low[sets[among]] < high[sets[among]]", "low[sets[among]] <= high[sets[among]]"),
+        ("(sets != NOTHING) & (labels >= 0)", "sets != NOTHING"),
+        ("for values in (sets, groups):", "for values in (sets,):"),
+        ('" ".join(words(text))', "text"),
+    ],
+    "audit/quality.py": [
+        ("differ & (decision == KEEP)", "differ & (decision == REVIEW)"),
+        ("if known.by_heart else margins[judged]", "if False else margins[judged]"),
+    ],
+    "audit/browser.py": [
+        ("records.issue | (records.given < 0)", "records.given < 0"),
+        ('.replace("<", chr(92) + "u003c")', ""),
+    ],
+    "criterion.py": [
+        (
+            "margins = both.gather(2, given)[:, :, 0] - both.scatter(2, given, -torch.inf).amax(2)",
+            "margins = both.gather(2, given)[:, :, 0] - both.amax(2)",
+        ),
+        ("rows.nan_to_num(0, 0, 0)", "rows"),
+        ("averaged, near is None)", "averaged, False)"),
+        ("features=averaged if near is None else near", "features=averaged if averaged is not None else near"),
+    ],
+    "export/deployed.py": [
+        ("net.remove()", "pass"),
+        (".masked_fill(torch.arange(transform.length) >= lengths[:, None], transform.padding)", ""),
+    ],
+    "export/writing.py": [
+        ("if not difference <= ALIKE:", "if False:"),
+        ("value.zero_()", "pass"),
+        ("shutil.rmtree(making, ignore_errors=True)\n        raise", "raise"),
+    ],
     "audit/evidence.py": [
+        ("parts = [(weight, witnesses.cheap)]", "parts = [(1.0, witnesses.cheap)]"),
+        ("scores += [(share, scaled(margins(part, given))) for share, part in parts]", "pass"),
         (
             "score = (1 - weight) * mean(by_network, given) + weight * mean(by_cheap, given)",
             "score = mean(by_network, given)",
@@ -51,11 +107,16 @@ MUTANTS: dict[str, list[Change]] = {
         ("(right[there] / counts[there]).mean()", "right.sum() / counts.sum()"),
     ],
     "audit/verdict.py": [
+        ("(rest * np.maximum(predicted, 1e-4)) ** TOGETHER", "rest**TOGETHER"),
+        ("TOGETHER = 0.6", "TOGETHER = 1.0"),
+        ("probability - base", "probability"),
+        ("plain * lower + (1 - plain) * surest", "surest"),
+        ("(clear - PARTED_FROM) / (PARTED_SURE - PARTED_FROM)", "(clear - PARTED_FROM) * 100"),
+        ("widest = SEEN_ERROR", "pass"),
         ("right = clean_probability(score, share)", "right = clean_probability(score, 0.5)"),
         ("probability - share * counts / len(given)", "probability"),
         ("rest[rows, given] = 0", "pass"),
         ("differing if low == 0 else parted(score)[1]", "parted(score)[1]"),
-        ("wrong * chance > 1 - wrong", "wrong > 0.5"),
         ("& (counts[rival] >= SMALL_CLASS)", ""),
         ("& (counts[given] >= SMALL_CLASS)", ""),
         ("fix &= not doubts", "pass"),
@@ -68,6 +129,10 @@ MUTANTS: dict[str, list[Change]] = {
         ("elif low == 0:", "elif False:"),
     ],
     "audit/out_of_sample.py": [
+        ("squares - own.t() @ own + ridge", "squares + ridge"),
+        ("products - own.t() @ theirs", "products"),
+        ("RIDGE * rows.shape[1] *", "RIDGE *"),
+        ("inside = fold_of == fold", "inside = fold_of >= fold"),
         ("own[rows][:, None] == owners[None]", "own[rows][:, None] == -owners[None] - 1"),
         ("torch.exp(-near / scale.clamp(min=1e-9))", "torch.ones_like(near)"),
         ("votes + 0.5 / num_classes", "votes"),
@@ -434,7 +499,7 @@ MUTANTS: dict[str, list[Change]] = {
     ],
     "data/split.py": [
         ("samples = samples.fitted(train)", "samples = samples.fitted()"),
-        ("torch.cat([held, torch.tensor(task.blank, dtype=torch.int64)])", "held"),
+        ("positions[torch.isin(number, chosen)]", "positions[first[chosen]]"),
     ],
 }
 
