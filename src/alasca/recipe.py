@@ -73,6 +73,10 @@ class Checked:
         return cls(**{name: restored(part) for name, part in value.items()})
 
 
+LATER = ("group", "features")
+"""Settings that came after others; where they are not set, a recipe is named as it was before."""
+
+
 @dataclass(frozen=True)
 class Recipe(Checked):
     """All that decides a run's result, beside the data themselves. Frozen; `digest` names it.
@@ -109,6 +113,9 @@ class Recipe(Checked):
     group: str | None = setting(FILES, None, "Column of groups, none of which is split: one product's photos.")
     split: str | None = setting(FILES, None, "Column that says train, test or validation.")
     labels: str | None = setting(FILES, None, "Table of id and label: labels in the place of the data's own.")
+    features: str | None = setting(
+        FILES, None, "Numbers of each sample (.npy, or .npz with ids and x) that are read instead of the inputs."
+    )
     missing_label: str | None = setting(
         FILES, None, "What says that there is no label. Default: nothing, NaN, None, N/A."
     )
@@ -186,14 +193,16 @@ class Recipe(Checked):
             found["network"] = f"hf:./{path.rstrip('/').rpartition('/')[2]}"
         found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
         found["labels"] = None if self.labels is None else "table"
-        if self.group is None:
-            del found["group"]  # as before there was such a setting
+        found["features"] = None if self.features is None else "array"
+        for name in LATER:
+            if found[name] is None:
+                del found[name]  # as before there was such a setting
         return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `as_json` and of `identity` through JSON."""
-        return super().from_json({"group": None, **value})
+        return super().from_json({**dict.fromkeys(LATER), **value})
 
     def digest(self) -> str:
         """sha256 of the identity: equal wherever the run is made, different for all that changes a result.
@@ -241,6 +250,8 @@ def found_from(recipe: Recipe, place: Place, home: Path) -> tuple[Recipe, Place]
             changes[name] = f"{kind}{colon}{moved(file)}{mark}{key}"
     if recipe.labels is not None:
         changes["labels"] = moved(recipe.labels)
+    if recipe.features is not None:
+        changes["features"] = moved(recipe.features)
     library, _, path = recipe.network.partition(":")
     if library == "hf" and path.startswith("."):
         changes["network"] = f"hf:{moved(path)}"

@@ -232,7 +232,18 @@ def counted(count: int, what: str, done: str) -> str:
 
 def options_of_data(recipe: Recipe) -> list[str]:
     """The options that say how the data of a recipe are read, as they are typed."""
-    names = ("input", "label", "id", "group", "true", "split", "missing_label", "image_size", "normalise_labels")
+    names = (
+        "input",
+        "label",
+        "id",
+        "group",
+        "true",
+        "split",
+        "missing_label",
+        "image_size",
+        "normalise_labels",
+        "features",
+    )
     plain, found = Recipe(), []
     for name in names:
         value = getattr(recipe, name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from alasca.data.pictures import SUFFIXES as PICTURE_SUFFIXES
 from alasca.data.pictures import PictureFiles
+from alasca.data.sources.embedded import named_numbers
 from alasca.data.sources.folders import walk
 from alasca.data.sources.labels import read_labels
 from alasca.data.sources.table_files import SUFFIXES, Table, read_tables, suffix_of
@@ -29,7 +30,8 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
     Args:
         model: that is to predict.
         recipe: of its run: which columns of tables it read.
-        given: paths of pictures, of folders of such, or of tables, or, of a run that was trained on texts, these.
+        given: paths of pictures, of folders of such, of tables, of NumPy files of numbers, or, of a run that was
+            trained on texts, these.
 
     Raises:
         InputError: no such file, or of another kind than the run was trained on.
@@ -39,6 +41,9 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
         path = Path(text)
         if suffix_of(path) in SUFFIXES and path.is_file():
             yield from of_table(model, recipe, read_tables(text))
+        elif kind == "numbers" and path.suffix.lower() in (".npy", ".npz") and path.is_file():
+            names, values = named_numbers(text, "predict")
+            yield from batches(names or [f"{path.name}/{row}" for row in range(len(values))], values)
         elif kind == "texts":
             looks = " " not in text and path.suffix.lower() in (*SUFFIXES, *PICTURE_SUFFIXES)
             if looks or not text.strip():
@@ -54,7 +59,7 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
         elif kind == "pictures" and path.is_file():
             yield [text], [path]
         else:
-            expected = "pictures, folders or tables" if kind == "pictures" else "tables"
+            expected = "pictures, folders or tables" if kind == "pictures" else "tables, .npy or .npz"
             why = "is none of these" if path.exists() else "no such file"
             raise InputError(f"predict: {text}: {why}; expected {expected}, as the run was trained on {kind}")
 

@@ -57,6 +57,8 @@ def train(
     >>> len(run.records().ids)
     40
     """
+    if task is not None and recipe.features is not None:
+        raise InputError("features: the task comes from a program; give it these numbers as its inputs")
     with borrowed_process(place), contextlib.ExitStack() as held:
         if folder is None and world()[1] > 1:
             raise InputError("folder: none is given; several processes need one that they share")

@@ -10,6 +10,8 @@ from typing import NamedTuple
 from alasca.data.sources.arrays import digits, npy, npz
 from alasca.data.sources.base import check_task
 from alasca.data.sources.cifar import cifar10, cifar10n, cifar100, cifar100n
+from alasca.data.sources.embedded import embedded as embedded
+from alasca.data.sources.embedded import named_numbers as named_numbers
 from alasca.data.sources.folders import folder
 from alasca.data.sources.hub import hf
 from alasca.data.sources.looks import looked_over
@@ -84,5 +86,7 @@ def load_task(recipe: Recipe, place: Place = Place()) -> Task:  # noqa: B008  # 
             option = each.name.replace("_", "-")
             raise InputError(f"{option}: {value}, which means nothing for --data {SOURCES[kind].written}; leave it out")
     task = SOURCES[kind].read(argument, Reading(recipe, place))
+    if recipe.features is not None:
+        task = embedded(task, recipe.features)
     check_task(task, spec)
     return looked_over(task)
