@@ -62,7 +62,6 @@ MUTANTS: dict[str, list[Change]] = {
         ('" ".join(words(text))', "text"),
     ],
     "audit/quality.py": [
-        ("differ & (decision == KEEP)", "differ & (decision == REVIEW)"),
         ("if known.by_heart else margins[judged]", "if False else margins[judged]"),
     ],
     "audit/browser.py": [

@@ -860,3 +860,35 @@ def test_tables_of_several_files(tmp_path: Path, pattern: str, capsys):
     assert f"{count:,} labels are not those that the run read any more, and stay" in said
     say(["repair", str(run.path), "--undo", "--to", str(tmp_path / "log")])
     assert {path.relative_to(home): path.read_bytes() for path in home.rglob("*.csv")} == before
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "changes.csv"])
+def test_a_table_called_as_one_of_ours(tmp_path: Path, name: str):
+    true, given = noisy()
+    path = write_table(tmp_path / name, given, true)
+    before = path.read_bytes()
+    recipe = Recipe(data=f"table:{path}", epochs=12, method="elr", val_fraction=0.0, batch_size=32, lr=0.02)
+    run = train(recipe, None, Place(), tmp_path / "run")
+    repaired = repair(run)
+    assert repaired.data == f"table:{run.path / 'repaired' / 'data' / name}"
+    assert list(pd.read_csv(repaired.data[6:])) == list(pd.read_csv(path))
+    repair(run, to=tmp_path / "log", in_place=True)
+    after = pd.read_csv(path)
+    pd.testing.assert_frame_equal(after, pd.read_csv(repaired.data[6:]))
+    assert undo(tmp_path / "log") == 1
+    assert path.read_bytes() == before
+
+
+def test_parquet_files_that_lack_the_new_class(tmp_path: Path):
+    true, given = noisy()
+    frame = pd.read_csv(write_table(tmp_path / "all.csv", given, true)).assign(label=given)
+    (tmp_path / "parts").mkdir()
+    for k in range(len(CLASSES)):
+        frame[frame["label"] == k].to_parquet(tmp_path / "parts" / f"p{k}.parquet", index=False)
+    data = f"table:{tmp_path / 'parts'}"
+    recipe = Recipe(data=data, epochs=12, method="elr", val_fraction=0.0, batch_size=32, lr=0.02)
+    run = train(recipe, None, Place(), tmp_path / "run")
+    repaired = repair(run)
+    found = pd.concat([pd.read_parquet(path) for path in sorted(Path(repaired.data[6:]).glob("*.parquet"))])
+    assert found["label"].dtype == frame["label"].dtype
+    assert (found["label"].to_numpy() != frame.sort_values("label", kind="stable")["label"].to_numpy()).sum() > 20

@@ -286,11 +286,25 @@ def test_what_was_seen_by_hand():
         criterion.train()(visits[0], labels, index, 2)
     torch.testing.assert_close(criterion.seen.margins, expected)
     assert torch.equal(AlascaLoss(6, 3, store="float16").seen.log_probability, torch.zeros(6, 0))
-    broken = output_of(seed=1)
-    broken.logits.data[0] = torch.nan
-    criterion(broken, labels, index, 3)
+    for value, at in ((torch.nan, slice(None)), (-torch.inf, 1)):
+        before = criterion.seen.log_probability[index[0]].clone(), criterion.seen.margins[:, index[0]].clone()
+        broken = output_of(seed=1)
+        broken.logits.data[0, at] = value
+        criterion(broken, labels, index, 3)  # such a row adds nothing, as in the store
+        assert torch.equal(criterion.seen.log_probability[index[0]], before[0])
+        assert torch.equal(criterion.seen.margins[:, index[0]], before[1])
     assert criterion.seen.margins.isfinite().all()
-    assert criterion.seen.log_probability.isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_logits_of_any_precision(dtype: torch.dtype):
+    whole = output_of()
+    output = Output(whole.logits.detach().to(dtype).requires_grad_(), aux=tuple(q.to(dtype) for q in whole.aux))
+    criterion = AlascaLoss(8, 3)
+    loss = criterion(output, torch.tensor([0, 2, 1, 1]), torch.tensor([3, 0, 7, 5]), 0)
+    loss.backward()
+    assert loss.isfinite()
+    assert criterion.seen.margins.abs().sum() > 0
 
 
 def trained_loss(labels: Tensor, true: Tensor, epochs: int = 8, **options) -> AlascaLoss:

@@ -209,12 +209,14 @@ class Seen(nn.Module):
     @torch.no_grad()
     def add(self, index: Tensor, output: Output, labels: Tensor) -> None:
         """Add one visit of each row; rows are gathered over processes, and one that is not finite adds nothing."""
-        both = torch.stack([output.logits.detach().log_softmax(1), log_mean_softmax([q.detach() for q in output.aux])])
+        aux = [logits.detach().float() for logits in output.aux]
+        both = torch.stack([output.logits.detach().float().log_softmax(1), log_mean_softmax(aux)])
         given = labels.expand(2, -1)[:, :, None]
         margins = both.gather(2, given)[:, :, 0] - both.scatter(2, given, -torch.inf).amax(2)
         whole = self.log_probability.shape[1]
         rows = torch.cat([margins.t(), both[0]], 1) if whole else margins.t()
-        rows, index = gather_rows(rows.nan_to_num(0, 0, 0)), gather_rows(index)
+        rows = torch.where(rows.isfinite().all(1, keepdim=True), rows, 0)
+        rows, index = gather_rows(rows), gather_rows(index)
         self.margins.index_add_(1, index, rows[:, :2].t())
         if whole:
             self.log_probability.index_add_(0, index, rows[:, 2:])

@@ -22,15 +22,6 @@ OWN = (
     "No true labels are known here, so nothing says which run is right. Held-out labels are partly wrong themselves. "
     "In common: labels that look wrong to this run and to the first, of those that look wrong to either."
 )
-MATRIX_CLASSES = 25
-TESTED = (
-    "Mean ± standard deviation over seeds. Every figure is from the last epoch: no epoch was chosen by looking at test "
-    "labels. AUROC: how often a wrong label ranks as more suspicious than a right one, 0.5 by chance, 1 at best."
-)
-OWN = (
-    "No true labels are known here, so nothing says which run is right. Held-out labels are partly wrong themselves. "
-    "In common: labels that look wrong to this run and to the first, of those that look wrong to either."
-)
 COMPARED = (
     "test_accuracy_last", "test_accuracy_main_last", "val_accuracy_last", "memorised", "issue_auroc",
     "seconds_per_epoch",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +18,10 @@ SIDE = 16
 """Pixels of the side at which pictures are compared."""
 CLOSE = 0.08
 """Largest difference of the same pictures, as a share of their contrast: what saving a picture anew does to it."""
+COLOURS = 4.0
+"""How much further apart their colours may be: formats keep them at half the size."""
+FLAT = 2.0
+"""Levels of grey, of 255, that a picture must vary by to be compared at all."""
 AROUND = 2048
 """Pictures that each is compared with on either side, at least."""
 NOTHING = -1
@@ -38,14 +43,14 @@ def duplicate_sets(batches: Iterable[Tensor], texts: Sequence[str] | None = None
     if texts is not None:
         return numbered([" ".join(words(text)).encode() for text in texts])
     keys: list[bytes] = []
-    looks: list[Tensor] = []
+    looks: list[Looks] = []
     for batch in batches:
         batch = batch.cpu()
         keys += [hashlib.blake2b(row.numpy().tobytes(), digest_size=16).digest() for row in batch]
         if batch.dtype == torch.uint8 and min(batch.shape[2:]) >= SIDE:
             looks.append(seen_small(batch))
     exact = numbered(keys)
-    return exact if not looks else joined(exact, torch.cat(looks))
+    return exact if not looks else joined(exact, Looks(*(torch.cat(parts) for parts in zip(*looks, strict=True))))
 
 
 def numbered(keys: Sequence[bytes]) -> np.ndarray:
@@ -65,27 +70,39 @@ def renumbered(roots: np.ndarray) -> np.ndarray:
     return found
 
 
-def seen_small(pictures: Tensor) -> Tensor:
-    """Pictures in grey at `SIDE` pixels, of mean 0 and deviation 1 ``[B, SIDE * SIDE]``; flat ones are NaN."""
-    small = F.adaptive_avg_pool2d(grey(pictures.float()), SIDE).flatten(1)
-    small = small - small.mean(1, keepdim=True)
-    spread = small.std(1, keepdim=True)
-    return torch.where(spread > 2, small / spread, torch.nan)
+class Looks(NamedTuple):
+    """Pictures at `SIDE` pixels.
+
+    Attributes:
+        grey: of mean 0 and deviation 1 ``[B, SIDE * SIDE]``; NaN where a picture is flat.
+        colours: as they are, 0 to 255 ``[B, C * SIDE * SIDE]``.
+        spread: deviation of the grey one ``[B]``.
+    """
+
+    grey: Tensor
+    colours: Tensor
+    spread: Tensor
 
 
-def joined(exact: np.ndarray, looks: Tensor) -> np.ndarray:
+def seen_small(pictures: Tensor) -> Looks:
+    """How pictures ``[B, C, H, W]`` look from afar."""
+    small = F.adaptive_avg_pool2d(pictures.float(), SIDE)
+    tones = grey(small).flatten(1)
+    tones = tones - tones.mean(1, keepdim=True)
+    spread = tones.std(1, keepdim=True)
+    return Looks(torch.where(spread > FLAT, tones / spread, torch.nan), small.flatten(1), spread[:, 0])
+
+
+def joined(exact: np.ndarray, looks: Looks) -> np.ndarray:
     """Sets of copies, with those joined that look alike.
 
     Pictures that look alike lie near each other along the direction in which pictures differ most: there, each is
-    compared with thousands around it.
+    compared with thousands around it, in grey; those that are close in grey must be so in their colours too, and in
+    light and dark.
     """
-    roots = np.arange(len(exact))
-    first: dict[int, int] = {}
-    for k, number in enumerate(exact.tolist()):
-        if number != NOTHING:
-            roots[k] = first.setdefault(number, k)
-    usable = looks.isfinite().all(1).nonzero()[:, 0]
-    points = looks[usable]
+    pairs: list[np.ndarray] = []
+    usable = looks.grey.isfinite().all(1).nonzero()[:, 0]
+    points = looks.grey[usable]
     if len(usable) > 1:
         sample = points[:: max(1, len(points) // 5_000)]
         _, vectors = torch.linalg.eigh(sample.t() @ sample)
@@ -93,23 +110,33 @@ def joined(exact: np.ndarray, looks: Tensor) -> np.ndarray:
         for start in range(0, len(order), AROUND):
             one, other = order[start : start + AROUND], order[start : start + 2 * AROUND]
             alike = (torch.cdist(points[one], points[other]) < CLOSE * SIDE).triu(1).nonzero()
-            for a, b in alike.tolist():
-                union(roots, int(usable[one[a]]), int(usable[other[b]]))
-    return renumbered(np.array([root(roots, k) for k in range(len(roots))], dtype=np.int64))
+            first, second = usable[one[alike[:, 0]]], usable[other[alike[:, 1]]]
+            for part in torch.split(torch.arange(len(first)), AROUND):
+                a, b = first[part], second[part]
+                apart = (looks.colours[a] - looks.colours[b]).square().mean(1).sqrt()
+                same = apart < COLOURS * CLOSE * torch.minimum(looks.spread[a], looks.spread[b])
+                pairs.append(torch.stack([a[same], b[same]], 1).numpy())
+    return renumbered(roots_of(len(exact), [tied(exact), *pairs]))
 
 
-def root(roots: np.ndarray, k: int) -> int:
-    """The position that stands for a sample's set."""
-    while roots[k] != k:
-        roots[k] = roots[roots[k]]
-        k = int(roots[k])
-    return k
+def tied(values: np.ndarray) -> np.ndarray:
+    """Pairs of positions ``[M, 2]`` that tie samples of equal values together; `NOTHING` ties none."""
+    order = np.argsort(values, kind="stable")
+    same = (values[order][1:] == values[order][:-1]) & (values[order][1:] != NOTHING)
+    return np.stack([order[:-1][same], order[1:][same]], 1)
 
 
-def union(roots: np.ndarray, a: int, b: int) -> None:
-    """Make one set of two."""
-    low, high = sorted((root(roots, a), root(roots, b)))
-    roots[high] = low
+def roots_of(count: int, pairs: Sequence[np.ndarray]) -> np.ndarray:
+    """The first member of each sample's set ``[N]``, where pairs ``[M, 2]`` tie samples together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    every = np.concatenate([np.zeros((0, 2), dtype=np.int64), *pairs])
+    graph = coo_array((np.ones(len(every), dtype=bool), (every[:, 0], every[:, 1])), shape=(count, count))
+    _, number = connected_components(graph, directed=False)
+    _, first, which = np.unique(number, return_index=True, return_inverse=True)
+    found: np.ndarray = first[which]
+    return found
 
 
 def conflicts(sets: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -133,12 +160,4 @@ def groups_with(sets: np.ndarray, groups: np.ndarray | None) -> np.ndarray | Non
     """Groups of samples that must not vouch for each other ``[N]``: those given, joined with copies; None: no such."""
     if groups is None and (sets == NOTHING).all():
         return None
-    roots = np.arange(len(sets))
-    for values in (sets, groups):
-        if values is None:
-            continue
-        first: dict[int, int] = {}
-        for k, value in enumerate(values.tolist()):
-            if value != NOTHING:
-                union(roots, first.setdefault(value, k), k)
-    return np.array([root(roots, k) for k in range(len(roots))], dtype=np.int64)
+    return roots_of(len(sets), [tied(values) for values in (sets, groups) if values is not None])

@@ -190,6 +190,8 @@ def as_points(values: Any, count: int) -> torch.Tensor:
     Raises:
         InputError: of another shape, or not finite.
     """
+    if isinstance(values, torch.Tensor):
+        values = values.detach().float().cpu().numpy()
     try:
         found = np.asarray(values, dtype=np.float32)
     except (TypeError, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy, one_hot
 
 FOLDS = 5
 REFERENCES = 20_000
@@ -124,7 +125,8 @@ def text_probabilities(texts: Sequence[str], labels: np.ndarray, num_classes: in
 def linear_probabilities(points: Tensor, labels: np.ndarray, num_classes: int, folds: np.ndarray) -> np.ndarray:
     """Out-of-sample probabilities ``[N, K]`` of a linear classifier by least squares, which takes many columns.
 
-    Scores become probabilities by the one temperature at which they fit the given labels best.
+    Scores become probabilities as those of logistic regression do, beside how frequent each class is, by the one
+    temperature at which they fit the given labels best.
 
     Args:
         points: features ``[N, D]``.
@@ -132,10 +134,11 @@ def linear_probabilities(points: Tensor, labels: np.ndarray, num_classes: int, f
     """
     known = torch.from_numpy(labels >= 0).to(points.device)
     rows = points.float()
-    rows = (rows - rows[known].mean(0)) / rows[known].std(0).clamp(min=1e-3)
+    rows = (rows - rows[known].mean(0)) / rows[known].std(0, unbiased=False).clamp(min=1e-3)
     targets = torch.zeros(len(rows), num_classes, device=rows.device)
-    targets[known] = torch.nn.functional.one_hot(torch.from_numpy(labels).to(rows.device)[known], num_classes).float()
-    targets[known] -= targets[known].mean(0)
+    targets[known] = one_hot(torch.from_numpy(labels).to(rows.device)[known], num_classes).float()
+    often = targets[known].mean(0)
+    targets[known] -= often
     squares, products = rows[known].t() @ rows[known], rows[known].t() @ targets[known]
     ridge = RIDGE * rows.shape[1] * torch.eye(rows.shape[1], device=rows.device)
     scores, fold_of = torch.zeros_like(targets), torch.from_numpy(folds).to(rows.device)
@@ -145,8 +148,12 @@ def linear_probabilities(points: Tensor, labels: np.ndarray, num_classes: int, f
         factor = torch.linalg.cholesky(squares - own.t() @ own + ridge)
         scores[inside] = rows[inside] @ torch.cholesky_solve(products - own.t() @ theirs, factor)
     given = torch.from_numpy(labels).to(rows.device)[known]
-    losses = {sharp: float(torch.nn.functional.cross_entropy(sharp * scores[known], given)) for sharp in SHARPNESS}
-    found: np.ndarray = (min(losses, key=losses.__getitem__) * scores).softmax(1).cpu().numpy()
+    prior = often.clamp(min=0.5 / len(rows)).log()
+    losses = {sharp: float(cross_entropy(sharp * scores[known] + prior, given)) for sharp in SHARPNESS}
+    scores *= min(losses, key=losses.__getitem__)
+    for _ in range(20):  # until each class is as frequent in them as among the labels
+        prior = prior + (often.clamp(min=1e-6) / (scores[known] + prior).softmax(1).mean(0).clamp(min=1e-6)).log()
+    found: np.ndarray = (scores + prior).softmax(1).cpu().numpy()
     return found
 
 

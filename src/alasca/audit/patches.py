@@ -27,8 +27,8 @@ NUMBERS = 200_000_000
 """Numbers that all features are, at most: of very many pictures there are fewer words."""
 FINE = 3_000
 """Pictures up to which patches are a pixel apart; of more, two."""
-LOOKED_AT = 40_000
-"""Patches that the dictionary is made of."""
+SEEN, LOOKED_AT = 4_000, 40_000
+"""Pictures, and patches of them, that the dictionary is made of, at most."""
 ROUNDS = 10
 FLAT, WHITEN, THRESHOLD = 0.15, 0.1, 0.25
 """Added to the variance of a patch, and to that along each axis; below which a likeness counts for nothing."""
@@ -48,22 +48,23 @@ class Dictionary(NamedTuple):
     sums: Tensor
 
 
-def patch_features(pictures: Callable[[], Iterable[Tensor]], count: int, mirrored: bool) -> Tensor:
+def patch_features(pictures: Callable[[Tensor | None], Iterable[Tensor]], count: int, mirrored: bool) -> Tensor:
     """Features of pictures ``[N, D]``, on the CPU.
 
     Args:
-        pictures: gives batches ``[B, C, H, W]`` of numbers, each channel of mean 0 and deviation 1 or about that, all
-            anew at each call.
+        pictures: gives batches ``[B, C, H, W]`` of numbers, each channel of mean 0 and deviation 1 or about that, of
+            the pictures at some positions; None: of all.
         count: N.
         mirrored: whether a picture and its mirror image mean the same.
     """
     generator = torch.Generator().manual_seed(0)
     size = min(WORDS, max(8, NUMBERS // (2 * GRID**2 * count)))
     step = 1 if count <= FINE else 2
-    each = max(1, LOOKED_AT // count)
-    sample = torch.cat([drawn(reduced(batch.cpu()), each, generator) for batch in pictures()])
+    some = torch.randperm(count, generator=generator)[:SEEN].sort().values
+    each = -(-LOOKED_AT // len(some))
+    sample = torch.cat([drawn(reduced(batch.cpu()), each, generator) for batch in pictures(some)])
     words = dictionary(sample[torch.randperm(len(sample), generator=generator)[:LOOKED_AT]], size, generator)
-    return torch.cat([encoded(reduced(batch), words, step, mirrored).cpu() for batch in pictures()])
+    return torch.cat([encoded(reduced(batch), words, step, mirrored).cpu() for batch in pictures(None)])
 
 
 def reduced(pictures: Tensor) -> Tensor:

@@ -88,10 +88,9 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         outside[judged] = evidence.probability[np.arange(int(judged.sum())), given[judged]]
         columns["out_of_sample"] = outside
     differ = conflicts(known.copies, np.where(judged, given, -1))
-    contradicted = differ & (decision == KEEP)
-    issue[contradicted], decision[contradicted] = True, REVIEW
     if (known.copies >= 0).any():
         columns["copies"] = np.where(known.copies >= 0, known.copies, np.nan).astype(np.float64)
+        columns["copies_differ"] = np.where(known.copies >= 0, differ, np.nan).astype(np.float64)
         if verdict is not None:
             verdict = replace(verdict, findings=(*verdict.findings, told_of_copies(known.copies, differ)))
     for column in (*columns.values(), margins, differing):

@@ -83,7 +83,7 @@ for (const box of document.querySelectorAll("[data-issues]")) {
   control("back").addEventListener("click", () => { page -= 1; draw(); });
   control("on").addEventListener("click", () => { page += 1; draw(); });
   control("copy").addEventListener("click", async () => {
-    const cell = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+    const cell = text => /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
     const lines = chosen().map(row => [row.id, label(row.given), label(row.suggested), row.decision, row.quality.toFixed(4)]);
     const text = [["id", "given", "suggested", "decision", "label_quality"], ...lines].map(row => row.map(cell).join(",")).join("\n");
     try {

@@ -72,11 +72,11 @@ def judge(
         in_sample: `probability` is that of a training on these very labels, averaged over its epochs.
     """
     share, easy = estimated_share(given, probability)
-    chance_error = 1.64 * (share * (1 - share) / len(given)) ** 0.5
     widest = HARD_ERROR
     if in_sample:
         share, easy = share_in_sample(share, score)
         widest = SEEN_ERROR
+    chance_error = 1.64 * (share * (1 - share) / len(given)) ** 0.5
     half = float(np.hypot(widest + easy * (EASY_ERROR - widest), chance_error))
     told = skill(probability, given) >= NEAR_CHANCE
     low, high = (max(0.0, share - half), min(1.0, share + half)) if told else (0.0, 1.0)
@@ -93,7 +93,7 @@ def judge(
     decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
     return Verdict(
         right, issue, np.where(issue, rival, given), np.where(issue, wrong * chance, right), decision,
-        share, low, high, (*([reason_of(share, low, high, int(issue.sum()))] if told else []), *doubts),
+        share, low, high, (*([reason_of(share, low, high, int(issue.sum()), in_sample)] if told else []), *doubts),
     )  # fmt: skip
 
 
@@ -122,12 +122,15 @@ def rivals(
     return rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
 
 
-def reason_of(share: float, low: float, high: float, marked: int) -> str:
+def reason_of(share: float, low: float, high: float, marked: int, in_sample: bool) -> str:
     """Why so many labels are marked."""
+    why = (
+        "that is the share of labels that training was slow to believe" if in_sample else
+        "so many of the samples that are easiest to tell have another label than they should"
+    )  # fmt: skip
     cut = "all labels that disagree with other samples" if low == 0 else "where the scores part into two groups"
     return (
-        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): so "
-        "many of the samples that are easiest to tell have another label than they should. "
+        f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): {why}. "
         f"{marked:,} labels look wrong: the cut is half way between that share and {cut}."
     )
 

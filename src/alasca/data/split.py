@@ -13,6 +13,7 @@ from alasca.data.balance import balanced_part
 from alasca.data.noise import apply_noise, labels_from_file
 from alasca.data.pool import Pool
 from alasca.data.samples import Samples, subset
+from alasca.data.seeds import generator
 from alasca.data.task import Task
 from alasca.data.text import PADDING, UNKNOWN, Texts, Vocabulary, encoded
 from alasca.data.transform import KINDS, Transform
@@ -214,13 +215,31 @@ def held_out(recipe: Recipe, task: Task) -> Tensor:
 
 
 def whole_groups(groups: Tensor, labels: Tensor, fraction: float, seed: int, positions: Tensor) -> Tensor:
-    """Positions of samples in about a share of the groups, whose first labels are balanced."""
+    """Positions of samples in groups that are held out whole: about a share of all samples.
+
+    Groups are drawn in turn; one that would hold out more than was asked for, or the last samples of a class that
+    training has, stays.
+
+    Raises:
+        InputError: no group can be held out.
+    """
     _, number = torch.unique(groups, return_inverse=True)
-    first = torch.full((int(number.max()) + 1,), len(groups)).scatter_reduce(
-        0, number, torch.arange(len(groups)), "amin"
-    )
-    chosen = balanced_part(labels[first], round(fraction * len(first)), seed, "val", leave=1)
-    return positions[torch.isin(number, chosen)]
+    sizes, left = torch.bincount(number), torch.bincount(labels)
+    wanted, held, chosen = round(fraction * len(groups)), 0, []
+    for group in torch.randperm(len(sizes), generator=generator(seed, "val")).tolist():
+        if held + int(sizes[group]) > wanted:
+            continue
+        gone = torch.bincount(labels[number == group], minlength=len(left))
+        if bool(((gone > 0) & (left - gone < 1)).any()):
+            continue
+        chosen.append(group)
+        held, left = held + int(sizes[group]), left - gone
+    if wanted and not chosen:
+        raise InputError(
+            f"group: no group can be held out whole for val-fraction {fraction:g} ({len(sizes):,} groups of "
+            f"{int(sizes.min())} to {int(sizes.max())} samples); give another val-fraction"
+        )
+    return positions[torch.isin(number, torch.tensor(chosen, dtype=torch.int64))]
 
 
 def trainable(task: Task, labels: Tensor) -> Tensor:

@@ -44,7 +44,8 @@ def card(run: RunFolder, described: Mapping[str, Any]) -> str:
         f"about {100 * wrong:.0f}% (90% interval {100 * done['wrong_share_low']:.0f} to "
         f"{100 * done['wrong_share_high']:.0f}%)"
     )  # fmt: skip
-    shown = ", ".join(classes[:NAMED]) + (f" and {len(classes) - NAMED:,} more" if len(classes) > NAMED else "")
+    more = f" and {len(classes) - NAMED:,} more" if len(classes) > NAMED else ""
+    shown = ", ".join(f"`{name}`" for name in classes[:NAMED]) + more
     kind = described["preprocessing"]["kind"]
     counts = np.bincount(records.given[records.given >= 0], minlength=len(classes))
     lines = [
@@ -124,7 +125,9 @@ def raw(made: Mapping[str, Any]) -> list[str]:
             "", "A picture's bytes come from a file so:", "",
             "```python", "import numpy as np", "from PIL import Image, ImageOps", "",
             'picture = ImageOps.exif_transpose(Image.open("a.jpg")).convert("RGB")',
-            f"pixels = np.asarray({fit}).transpose(2, 0, 1)[None]", "```",
+            f"pixels = np.asarray({fit}).transpose(2, 0, 1)[None]", "```", "",
+            "Transparent pictures are laid on white first, as in training; those of more than 8 bits are scaled by "
+            "`span`.",
         ]  # fmt: skip
     if made["columns"]:
         names = ", ".join(str(column[0]) for column in made["columns"][:NAMED])

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -91,11 +91,19 @@ def require_alike(
     for row, name in labels.items():
         if name is not None:
             expected.iloc[row, list(before.columns).index(label)] = (
-                before[label][donors[name]] if name in donors else name
+                before[label][donors[name]] if name in donors else like(before[label], name)
             )
     expected = expected.drop(index=[row for row, name in labels.items() if name is None]).reset_index(drop=True)
     if list(expected.columns) != list(after.columns) or not expected.equals(after.reset_index(drop=True)):
         raise InputError(f"repair: {path}: a copy would not read as the table does; {OTHERWISE}")
+
+
+def like(column: pd.Series, name: str) -> Any:
+    """A class's name as the cells of a column are: a number where these are."""
+    kinds = {type(value) for value in column.tolist() if value is not None}
+    if kinds == {int}:
+        return int(name)
+    return float(name) if kinds == {float} else name
 
 
 def delimiter_of(path: Path, text: str) -> str:

@@ -130,7 +130,9 @@ def written(
         table = read_tables(argument)
         root, files = shared_folder(table), [path for _, path in table.files] or [table.path]
         name = root.name or "tables" if table.files else table.path.name
-        pairs, due = mend_tables(recipe, argument, records, changes, to / name if table.files else to)
+        if name in (CHANGES, LABELS):
+            name = f"data/{name}"  # else a file of ours would take its place
+        pairs, due = mend_tables(recipe, argument, records, changes, to / name if table.files else (to / name).parent)
         for path in [] if in_place and pairs else {*files} - {path for path, _ in pairs}:
             copy = to / name / path.relative_to(root) if table.files else to / name
             copy.parent.mkdir(parents=True, exist_ok=True)

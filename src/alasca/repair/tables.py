@@ -151,7 +151,7 @@ def write_parquet(
     values = list(before)
     for row, name in labels.items():
         if name is not None:
-            values[row] = before[donors[name]] if name in donors else name
+            values[row] = before[donors[name]] if name in donors else cell_of(name, field.type, path)
     dictionary = pyarrow.types.is_dictionary(field.type)
     column = pyarrow.array(values, type=field.type.value_type if dictionary else field.type)
     table = table.set_column(place, field, column.dictionary_encode().cast(field.type) if dictionary else column)
@@ -161,6 +161,21 @@ def write_parquet(
     pyarrow.parquet.write_table(
         table, to, row_group_size=size, compression=packing if packing != "UNCOMPRESSED" else "NONE"
     )
+
+
+def cell_of(name: str, kind: Any, path: Path) -> Any:
+    """A class's name as a Parquet column holds it, where no row of its file has it.
+
+    Raises:
+        InputError: the column can't hold it.
+    """
+    import pyarrow
+
+    kind = kind.value_type if pyarrow.types.is_dictionary(kind) else kind
+    try:
+        return pyarrow.array([name]).cast(kind)[0].as_py()
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowNotImplementedError) as error:
+        raise InputError(f"repair: {path}: a column of {kind} can't hold the class {name!r}") from error
 
 
 def write_labels(records: Records, changes: Sequence[Change], path: Path) -> None:

@@ -128,7 +128,8 @@ def by_other_folds(
     if split.texts is not None:
         return features, text_probabilities(split.texts.values, labels, count, folds)
     if of_patches(split):
-        points = patch_features(lambda: plain_views(split.samples), len(labels), split.samples.transform.flip)
+        mirrored = split.samples.transform.flip
+        points = patch_features(lambda rows: plain_views(split.samples, rows), len(labels), mirrored)
         return features, linear_probabilities(points, labels, count, folds)
     return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
 

@@ -90,7 +90,20 @@ def shortened(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
 
 
-def numbers_of_groups(values: Sequence[Any]) -> Tensor:
-    """Groups by number, in the order in which they come ``[N]``."""
+def numbers_of_groups(values: Any) -> Tensor:
+    """Groups by number, in the order in which they come ``[N]``; who has none (None, NaN, an empty text) is alone.
+
+    Raises:
+        InputError: not one value a sample.
+    """
+    listed = values.detach().cpu().numpy() if isinstance(values, Tensor) else values
+    listed = listed.tolist() if isinstance(listed, np.ndarray) else list(listed)
     first: dict[Any, int] = {}
-    return torch.tensor([first.setdefault(value, len(first)) for value in values], dtype=torch.int64)
+    try:
+        found = [
+            first.setdefault(("alone", k) if value is None or value != value or value == "" else value, len(first))
+            for k, value in enumerate(listed)
+        ]
+    except (TypeError, ValueError) as error:
+        raise InputError(f"data: groups: {str(listed[0])[:60]}; expected one text or number a sample") from error
+    return torch.tensor(found, dtype=torch.int64)

@@ -117,7 +117,7 @@ def grouped(task: Task, groups: Sequence[Any]) -> Task:
     Raises:
         InputError: not one a sample.
     """
-    values = list(groups)
+    values = groups.tolist() if isinstance(groups, (Tensor, np.ndarray)) else list(groups)
     count = len(task.labels) - (0 if task.held is None else len(task.held))
     if len(values) != count:
         raise InputError(f"data: groups: {len(values)} for {count} samples; expected as many")

@@ -113,8 +113,11 @@ def task_of(found: Table, reading: Reading) -> Task:
     )  # fmt: skip
     task = made_of(found, read, reading, made, kept, tested)
     if recipe.group is not None:
-        cells = dict(zip(ids, map(str, found.column(recipe.group, "group")), strict=True))
-        task = replace(task, groups=numbers_of_groups([cells[name] for name in task.ids]))
+        cells = dict(zip(ids, found.column(recipe.group, "group"), strict=True))
+        values = ["" if is_empty(cells[name]) else whole(cells[name]) for name in task.ids]
+        if alone := values.count(""):
+            notes += (f"{recipe.group}: {alone:,} rows have no group, and are each alone",)
+        task = replace(task, groups=numbers_of_groups(values))
     return replace(task, notes=(*notes, *task.notes))
 
 
