@@ -110,9 +110,7 @@ def told_of_copies(copies: np.ndarray, differ: np.ndarray) -> str:
     text = f"{int((copies >= 0).sum()):,} samples are copies of each other, in {sets:,} sets"
     if not wrong:
         return f"{text}; copies have the same labels (column copies)."
-    return (
-        f"{text}; in {wrong:,} of them the copies have different labels, and are marked review or fix (column copies)."
-    )
+    return f"{text}; in {wrong:,} of them the copies have different labels (columns copies and copies_differ)."
 
 
 def array(tensor: Tensor) -> np.ndarray:
