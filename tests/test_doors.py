@@ -30,7 +30,8 @@ from doors import ran, read, ready
 from lookalikes import bert, picture
 
 OTHER: dict[str, Any] = {
-    "data": "cifar10", "labels": "a.csv", "noise": "pair:0.4", "noise_seed": 3, "limit": 7, "epoch_samples": 9,
+    "data": "cifar10", "labels": "a.csv", "group": "g", "features": "f.npy", "noise": "pair:0.4", "noise_seed": 3,
+    "limit": 7, "epoch_samples": 9,
     "val_fraction": 0.3,
     "shift": 2, "flip": True, "image_size": 64, "crop": 24, "on_bad_image": "skip", "input": "x", "label": "y",
     "true": "t", "id": "i", "split": "s", "missing_label": "-1", "normalise_labels": True,

@@ -76,7 +76,7 @@ def test_weakly_labelled_comments(tmp_path: Path):
     assert 5 < 100 * done["noise_rate"] < 45, "the votes err"
     assert done["test_accuracy_last"] > 100 * (1 - done["noise_rate"]) + 3
     assert done["issue_auroc"] > 0.8
-    assert len(run.excerpts()) == 48
+    assert len(run.excerpts()) == len(run.records().ids) < 1000
     words = json.loads((run.path / "model.json").read_text())["transform"]["words"]
     assert "channel" in words
     assert "channel" in next(text for text in run.excerpts().values() if "channel" in text)
