@@ -118,7 +118,8 @@ def test_command_line_and_file_offer_what_recipe_and_place_have(tmp_path: Path, 
     monkeypatch.chdir(tmp_path)
     values = {**OTHER, "data": "digits", "network": "small-resnet", "method": "sce", "preset": "cifar100",
               "limit": 40, "crop": None, "image_size": None, "options": {"beta": 0.5}, "pretrained": False,
-              "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8, "labels": "a.csv"}  # fmt: skip
+              "noise": "pair:0.4", "epoch_samples": 20, "epochs": 1, "batch_size": 8, "labels": "a.csv",
+              "features": None}  # fmt: skip
     Path("a.csv").write_text("id,label\ndigits/447,3\n")
     values |= {each.name: each.default for each in dataclasses.fields(Recipe) if each.name in HEEDED}
     lines = [
