@@ -15,7 +15,7 @@ from PIL import Image
 from alasca import InputError
 from alasca.core import Phase, Stream
 from alasca.data import Loader, Pool, Samples, Transform
-from alasca.data.balance import balanced_part
+from alasca.data.balance import balanced_part, class_weights
 from alasca.data.noise import apply_noise
 from alasca.data.seeds import fold, mix, uniform
 from alasca.data.views import COLOURS, MOVES, crop_and_flip, cutout, randaugment
@@ -164,6 +164,41 @@ def test_a_single_sample_is_doubled():
     (batch,) = [batches["one"] for batches in loader.batches(phase, (0, 0, 0))]
     assert batch.index.tolist() == [7, 7]
     assert batch.weight.tolist() == [0.5, 0.5]
+
+
+def test_rare_classes_weigh_more():
+    """9 and 1 of 10: at power 1 both weigh 5 in all; at one half 9 / 3 and 1, times 10 / (3 + 1)."""
+    labels = torch.tensor([0] * 9 + [1])
+    assert class_weights(labels, 3, 0.0) is None
+    assert class_weights(torch.tensor([2, 0, 0, 2]), 3, 1.0) is None, "as many of each class that is there"
+    torch.testing.assert_close(class_weights(labels, 2, 1.0), torch.tensor([5 / 9, 5.0]))
+    torch.testing.assert_close(class_weights(labels, 2, 0.5), torch.tensor([10 / 3 / 4, 10 / 4]))
+
+
+def test_a_class_weighs_in_streams_that_weigh_nothing_themselves():
+    loader = Loader(samples_of(12), Pool(torch.arange(12)), 4, 0, class_weight=torch.tensor([0.5, 1.0, 2.0]))
+    streams = {"all": Stream(), "own": Stream(torch.arange(12), torch.full((12,), 0.25))}
+    for batches in loader.batches(Phase((0,), streams), (0, 0, 0)):
+        assert batches["all"].weight.tolist() == [[0.5, 1.0, 2.0][label] for label in batches["all"].labels.tolist()]
+        assert batches["own"].weight.tolist() == [0.25] * 4
+
+
+def test_weak_views_may_be_made_stronger():
+    """Only where a method asks for a weak view: plain ones, and those it chose itself, stay."""
+    pictures = torch.randint(0, 256, (8, 3, 16, 16), dtype=torch.uint8)
+    samples = Samples(pictures, torch.arange(8) % 2, Transform("pictures", shift=2))
+    phase = Phase((0,), {"all": Stream(views=("weak", "plain", "strong"))})
+    views = {}
+    for name in ("weak", "strong", "randaugment"):
+        loader = Loader(samples, Pool(torch.arange(8)), 8, 0, augment=name)
+        (batches,) = loader.batches(phase, (0, 0, 0))
+        views[name], index = batches["all"].views, batches["all"].index
+        seed = fold(fold(0, 0, 0, 0, "all", 0, 0), "view", 0)
+        assert torch.equal(views[name][0], samples.transform.view(pictures[index], name, index, seed))
+    assert len({tuple(found[0].flatten().tolist()) for found in views.values()}) == 3
+    for name in ("strong", "randaugment"):
+        assert torch.equal(views[name][1], views["weak"][1])
+        assert torch.equal(views[name][2], views["weak"][2])
 
 
 def indices(loader: Loader, phase: Phase, name: str, start: int = 0, epoch: int = 0) -> list[list[int]]:

@@ -34,6 +34,13 @@ def test_settings_suit_the_data(task: Task, settings: dict):
     assert suited(task) == settings
 
 
+def test_rare_classes_count_more():
+    """Where one label is more than half as frequent again as another; settings that are given stay."""
+    x = np.eye(10)
+    assert suited(Task.from_arrays(x, [0] * 7 + [1] * 3))["balance"] == 0.5
+    assert "balance" not in suited(Task.from_arrays(x, [0] * 6 + [1] * 4))
+
+
 def test_who_holds_samples_out_is_not_overruled():
     x = np.eye(4)
     task = Task.from_arrays(x, [0, 1, 0, 1], val=(x, [0, 1, 0, 1]))

@@ -32,7 +32,7 @@ def setting(group: str, default: Any, help: str, **limits: Any) -> Any:
         group: heading in the command line's help.
         default: its value where nobody says otherwise.
         help: a line for people.
-        limits: ``least``, ``above``, ``below`` (numbers), ``among`` (values).
+        limits: ``least``, ``most``, ``above``, ``below`` (numbers), ``among`` (values).
     """
     return field(default=default, metadata={"group": group, "help": help, **limits})
 
@@ -73,8 +73,8 @@ class Checked:
         return cls(**{name: restored(part) for name, part in value.items()})
 
 
-LATER = ("group", "features")
-"""Settings that came after others; where they are not set, a recipe is named as it was before."""
+LATER = {"group": None, "features": None, "augment": "weak", "balance": 0.0}
+"""Settings that came after others, and what each was before; where they are that, a recipe is named as it was then."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,13 @@ class Recipe(Checked):
     )
     shift: int | None = setting(DATA, None, "Pixels that training shifts pictures by.", least=0)
     flip: bool | None = setting(DATA, None, "Whether training mirrors pictures.")
+    augment: str = setting(
+        DATA, "weak", "Views of pictures in training: weak (shift, mirror), strong (two more changes and a gap) or "
+        "randaugment (one, and a larger gap).", among=("weak", "strong", "randaugment"),
+    )  # fmt: skip
+    balance: float = setting(
+        DATA, 0.0, "How much more rare classes count: 0 no more, 0.5 by the root, 1 all classes alike.", least=0, most=1
+    )
 
     image_size: int | None = setting(
         FILES, None, "Side to which pictures are resized. Default: 32, or the source's.", least=4
@@ -194,15 +201,15 @@ class Recipe(Checked):
         found["options"] = {name: value for name, value in found["options"].items() if not name.endswith("_dir")}
         found["labels"] = None if self.labels is None else "table"
         found["features"] = None if self.features is None else "array"
-        for name in LATER:
-            if found[name] is None:
-                del found[name]  # as before there was such a setting
+        for name, before in LATER.items():
+            if found[name] == before:
+                del found[name]
         return found
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `as_json` and of `identity` through JSON."""
-        return super().from_json({**dict.fromkeys(LATER), **value})
+        return super().from_json({**LATER, **value})
 
     def digest(self) -> str:
         """sha256 of the identity: equal wherever the run is made, different for all that changes a result.

@@ -108,6 +108,7 @@ def check(option: str, value: Any, hint: Any, limits: Mapping[str, Any]) -> None
         return
     words: dict[str, tuple[str, Callable[[Any], bool]]] = {
         "least": ("at least", lambda limit: value >= limit), "above": ("above", lambda limit: value > limit),
+        "most": ("at most", lambda limit: value <= limit),
         "below": ("below", lambda limit: value < limit),
     }  # fmt: skip
     known = {name: limits[name] for name in words if name in limits}

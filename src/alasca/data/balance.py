@@ -40,6 +40,26 @@ def balanced_part(labels: Tensor, count: int, seed: int, name: str = "part", lea
     return order[place_in_class(shuffled) < whole[shuffled]].sort().values
 
 
+def class_weights(labels: Tensor, num_classes: int, power: float) -> Tensor | None:
+    """Weight of a sample of each class ``[K]``, on the CPU: ``count ** -power``, times what makes their mean over all
+    samples 1. None where all are 1.
+
+    Args:
+        labels: given labels ``[N]``.
+        num_classes: K.
+        power: 0 to 1, at which every class weighs the same in all.
+
+    >>> class_weights(torch.tensor([0] * 9 + [1]), 2, 1.0)
+    tensor([0.5556, 5.0000])
+    """
+    counts = labels.cpu().bincount(minlength=num_classes).double()
+    there = counts[counts > 0]
+    if power == 0 or bool((there == there[0]).all()):
+        return None
+    weights = counts.clamp(min=1) ** -power
+    return (weights * (counts.sum() / (weights * counts).sum())).float()
+
+
 def place_in_class(labels: Tensor) -> Tensor:
     """How many earlier labels are the same ``[N]``.
 

@@ -41,13 +41,20 @@ class Loader:
         pool: what a stream without an index draws from.
         batch_size: B, over all processes.
         seed: the run's.
+        augment: the view that is made where a method asks for a weak one.
+        class_weight: weight of a sample of each class ``[K]``, where a stream has no weights of its own; None: 1.
     """
 
-    def __init__(self, samples: Samples, pool: Pool, batch_size: int, seed: int) -> None:
+    def __init__(
+        self, samples: Samples, pool: Pool, batch_size: int, seed: int, augment: str = "weak",
+        class_weight: Tensor | None = None,
+    ) -> None:  # fmt: skip
         self.samples = samples
         self.pool = pool
         self.batch_size = batch_size
         self.seed = seed
+        self.augment = augment
+        self.class_weight = class_weight
 
     def steps(self, phase: Phase) -> int:
         """Steps of a phase."""
@@ -112,9 +119,16 @@ class Loader:
                     order = torch.randperm(len(held(stream)), generator=generator(seed, "order"))
                     orders[name, turn] = order.repeat(-(-size // len(order)))
                 rows = orders[name, turn][place * size : (place + 1) * size][share(size)]
-                weight = torch.ones(len(rows)) if stream.weight is None else stream.weight[rows]
-                found[name] = Chosen(held(stream)[rows], weight, seed)
+                index = held(stream)[rows]
+                weight = self._by_class(index) if stream.weight is None else stream.weight[rows]
+                found[name] = Chosen(index, weight, seed)
             yield found
+
+    def _by_class(self, index: Tensor) -> Tensor:
+        """Weights of samples that have none of their own ``[B]``."""
+        if self.class_weight is None:
+            return torch.ones(len(index))
+        return self.class_weight[self.labels[index]]
 
     def _held(self, stream: Stream, where: tuple[int, int, int]) -> Stream:
         """The same stream with its index and weights where orders are drawn, so that no step waits for a device."""
@@ -134,7 +148,9 @@ class Loader:
         device = self.samples.labels.device
         index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
         views = tuple(
-            self.samples.transform.view(values, name, index, fold(chosen.seed, "view", place))
+            self.samples.transform.view(
+                values, self.augment if name == "weak" else name, index, fold(chosen.seed, "view", place)
+            )
             for place, name in enumerate(names)
         )
         return Batch(views, self.samples.labels[index], index, weight)

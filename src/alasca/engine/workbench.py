@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alasca.core import Batch, Clock, Phase, Stage, Stream, own_tensors, unwrapped
+from alasca.data.balance import class_weights
 from alasca.data.loader import Loader
 from alasca.data.seeds import fold
 from alasca.distributed import world
@@ -55,7 +56,10 @@ class Workbench:
         pool, rest = parts(job.split, self.stage.part, job.recipe.seed, number)
         self.rest = rest
         self.holdout = None if job.split.held is None else SampleProbe(job.split.samples, job.split.held)
-        self.loader = Loader(job.split.samples, pool, job.recipe.batch_size, job.recipe.seed)
+        weights = class_weights(job.split.samples.labels[job.split.train], job.split.num_classes, job.recipe.balance)
+        self.loader = Loader(
+            job.split.samples, pool, job.recipe.batch_size, job.recipe.seed, job.recipe.augment, weights
+        )
         self.look(0)
         if before is None or self.stage.fresh:
             self.nets = self._networks()

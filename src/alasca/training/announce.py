@@ -9,6 +9,7 @@ from torch import Tensor
 
 from alasca.core import Phase, Stream
 from alasca.data import Loader
+from alasca.data.balance import class_weights
 from alasca.engine import resolve_device
 from alasca.training.prepare import Prepared
 
@@ -25,6 +26,9 @@ def announce(prepared: Prepared, folder: Path) -> list[tuple[str, str]]:
         ("samples", f"{counts}; {kind[split.samples.transform.kind].format(shape)}"),
         ("classes", class_counts(prepared.task.classes, split.samples.labels)),
     ]
+    weights = class_weights(split.samples.labels[split.train], split.num_classes, recipe.balance)
+    if weights is not None:
+        found.append(("balance", balance_told(prepared.task.classes, weights)))
     if split.noise_rate is not None:
         made = "" if recipe.noise == "none" else f" ({recipe.noise})"
         found.append(("labels", f"{100 * split.noise_rate:.1f}% wrong in truth{made}, which training can't see"))
@@ -37,6 +41,20 @@ def announce(prepared: Prepared, folder: Path) -> list[tuple[str, str]]:
     found.append(("machine", f"{resolve_device(place.device)}, {recipe.precision}"))
     found.append(("folder", str(folder)))
     return found
+
+
+def balance_told(classes: Sequence[str], weights: Tensor) -> str:
+    """How much samples of the rarest and of the most frequent class count.
+
+    >>> import torch
+    >>> balance_told(("cat", "dog"), torch.tensor([3.2, 0.5]))
+    'rare classes count more: a sample of cat 3.2 times, one of dog 0.5'
+    """
+    high, low = int(weights.argmax()), int(weights.argmin())
+    return (
+        f"rare classes count more: a sample of {classes[high]} {weights[high]:.2g} times, one of {classes[low]} "
+        f"{weights[low]:.2g}"
+    )
 
 
 def class_counts(classes: Sequence[str], labels: Tensor, most: int = 10) -> str:

@@ -27,6 +27,9 @@ SMALL_SIDE = 16
 SMALL_DATA = 1000
 TEXT_EPOCHS = 12
 """A bag of words has learned by then, and goes on to learn wrong labels by heart."""
+UNEVEN, BALANCE = 1.5, 0.5
+"""How often the most frequent label is the rarest from where on classes are balanced, and how far: by the root of their
+frequency. All the way, wrong labels of a rare class would count as much as right ones of a frequent class."""
 LEAST = 5
 """Epochs below which a training says little of its labels."""
 
@@ -36,12 +39,15 @@ def suited(task: Task) -> dict[str, Any]:
 
     Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
     learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures, texts); elsewhere
-    cross-entropy inside ALASCA.
+    cross-entropy inside ALASCA. Rare classes count more than others.
     """
-    count = int((task.labels >= 0).sum())
+    counts = task.labels[task.labels >= 0].bincount()
+    count, there = int(counts.sum()), counts[counts > 0]
     found: dict[str, Any] = {"epochs": int(min(MOST, max(FEWEST, round(VISITS / count)))), "method": "ce"}
     if task.held is None:
         found["val_fraction"] = 0.0
+    if len(there) and there.max() > UNEVEN * there.min():
+        found["balance"] = BALANCE
     if isinstance(task.inputs, Texts):
         return {**found, "method": "elr", "epochs": TEXT_EPOCHS}
     pictures = task.inputs.dtype == torch.uint8

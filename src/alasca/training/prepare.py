@@ -95,7 +95,10 @@ def resolve(recipe: Recipe, task: Task) -> Recipe:
 def check_sizes(recipe: Recipe, task: Task, kind: str) -> None:
     """Raise `InputError` for sizes that these samples can't be given."""
     if isinstance(task.inputs, Texts) or kind != "pictures":
-        named = {"image-size": recipe.image_size, "crop": recipe.crop, "shift": recipe.shift, "flip": recipe.flip}
+        named = {
+            "image-size": recipe.image_size, "crop": recipe.crop, "shift": recipe.shift, "flip": recipe.flip,
+            "augment": None if recipe.augment == "weak" else recipe.augment,
+        }  # fmt: skip
         for name, value in named.items():
             if value:
                 raise InputError(f"{name}: {written(value)}, but the data are {kind}; leave it out")
