@@ -15,7 +15,6 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +60,7 @@ def data_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
         task, made = texts(folder / "train.json", seed, noise)
         rows = json.loads((folder / "test.json").read_text()).values()
         return task, [row["data"]["text"] for row in rows], np.array([int(row["label"]) for row in rows]), made
-    x, y = (TABLES[name] if name in TABLES else load_digits)(return_X_y=True)
+    x, y = TABLES.get(name, load_digits)(return_X_y=True)
     x = (x / 16).reshape(-1, 8, 8) if name in ("digits", "uneven digits") else x.astype(np.float32)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.25, stratify=y, random_state=seed)
     if name == "uneven digits":  # of each class two thirds of the one before: 26 times as many zeros as nines
