@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,11 @@ from alasca.cli.commands import app as app
 from alasca.cli.options import GROUPS, WHOLE, OpenOptions, PlaceOptions, given_of, place_of
 from alasca.errors import InputError
 from alasca.recipe import RUN, Recipe
-from alasca.terminal import say, typed
+from alasca.terminal import processes, say, typed
 
 if TYPE_CHECKING:
+    from alasca.data import Task
+    from alasca.recipe import Place
     from alasca.repair import Repaired
     from alasca.runs import RunFolder
 
@@ -29,6 +32,14 @@ def clean(
     /,
     *,
     minutes: Annotated[float | None, Parameter(group=GROUPS[RUN], help="Fit the training into so many.")] = None,
+    auto: Annotated[
+        bool,
+        Parameter(
+            group=GROUPS[RUN],
+            negative="",
+            help="Try a few other settings first, on labels that are held out; takes five times as long.",
+        ),
+    ] = False,
     settings: OpenOptions = OpenOptions(),  # noqa: B008  # frozen
     place: PlaceOptions = PlaceOptions(),  # noqa: B008
     out: Annotated[Path | None, Parameter(group=GROUPS[RUN], help="New run folder. Default: runs/clean-DATE.")] = None,
@@ -42,17 +53,23 @@ def clean(
     from alasca.cli.telling import carry_out
     from alasca.data import load_task
     from alasca.engine import Progress
+    from alasca.runs import refuse_used
     from alasca.training import suited, train, within
 
     spec, where, folder = data_of(data), place_of(place), out or new_folder("clean")
     if minutes is not None and not 0 < minutes < 1e6:
         raise InputError(f"minutes: {minutes:g}, expected above 0")
     given = given_of(settings)
+    if auto and processes()[1] > 1:
+        raise InputError("auto: several processes; try with one, then give the settings that it took")
+    refuse_used(folder)
     task = load_task(Recipe(data=spec, **given), where)
     recipe = Recipe(data=spec, **{**suited(task), **given})
     if minutes is not None:
-        recipe, note = within(recipe, task, where, minutes)
+        recipe, note = within(recipe, task, where, minutes / 2 if auto else minutes)
         say(f"time     {note}")
+    if auto:
+        recipe = replace(recipe, **tried(recipe, task, where, given, minutes))
     del task
 
     def work() -> RunFolder:
@@ -61,6 +78,22 @@ def clean(
         return run
 
     return carry_out(folder, work, tells=False)
+
+
+def tried(
+    recipe: Recipe, task: Task, place: Place, given: Collection[str], minutes: float | None
+) -> dict[str, Any]:  # fmt: skip
+    """The changes of a few tries that are worth it, after saying what was tried."""
+    from alasca.engine import Progress
+    from alasca.training import choices, chosen, told, within
+
+    count = 1 + sum(map(len, choices(recipe, task, given)))
+    if minutes is not None:
+        recipe, _ = within(recipe, task, place, minutes / 2 / count)
+    say(f"tries    {count} settings on labels that are held out, {recipe.epochs} epochs each")
+    best, trials = chosen(recipe, task, place, given, Progress.for_terminal(announces=False))
+    tell([f"tried    {told(recipe, best, trials)}"])
+    return best.change
 
 
 def finished(run: RunFolder) -> None:
@@ -101,8 +134,6 @@ def audited(
     run: RunFolder, by: tuple[str, ...] = (), answers: Path | None = None, samples: bool = True
 ) -> tuple[list[str], Any]:
     """Write issues.csv and summary.html into a run's folder; the lines that say what was found, and the records."""
-    from dataclasses import replace
-
     from alasca.audit.checking import answers_in, checked
     from alasca.audit.pages import PAGE, write_issues, write_page
     from alasca.audit.summary import summarise, told

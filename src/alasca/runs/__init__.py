@@ -1,5 +1,6 @@
 """A run is a folder: what it keeps, what it knows of every sample, the model it ends with."""
 
+from alasca.runs.beginning import refuse_used as refuse_used
 from alasca.runs.claim import Claim as Claim
 from alasca.runs.claim import claimed as claimed
 from alasca.runs.folder import Json as Json

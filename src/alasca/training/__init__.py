@@ -7,3 +7,7 @@ from alasca.training.prepare import prepare as prepare
 from alasca.training.prepare import resolve as resolve
 from alasca.training.run import resume as resume
 from alasca.training.run import train as train
+from alasca.training.trying import Trial as Trial
+from alasca.training.trying import choices as choices
+from alasca.training.trying import chosen as chosen
+from alasca.training.trying import told as told
