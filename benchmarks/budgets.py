@@ -4,7 +4,7 @@
     python benchmarks/budgets.py runs/budgets --data-dir DIR --jobs 0     # the table only
 
 Each run is ``alasca train`` with the settings of `COMMON` and `BUDGETS` in a folder of its own; finished ones are kept.
-The table goes to ``docs/data.md``, the figures with all settings to ``results/budgets.csv``.
+The table goes to ``docs/which.md``, the figures with all settings to ``results/budgets.csv``.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def main() -> None:
     ]
     found = pd.DataFrame(rows)
     found.round(3).to_csv(ROOT / "results" / "budgets.csv", index=False)
-    put("budgets", page(found), "data.md")
+    put("budgets", page(found), "which.md")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
     python benchmarks/tables.py            # about ten minutes on 2 cores
 
 The tables are scikit-learn's, a third of the rows being the test set; each run is ``alasca train --data table:...``
-with the settings of `TRAINING`. The result goes to ``docs/data.md``, the figures to ``results/tables.csv``.
+with the settings of `TRAINING`. The result goes to ``docs/tables.md``, the figures to ``results/tables.csv``.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def main() -> None:
         f"\nTest accuracy, last epoch, of the main classifier alone but where said, mean ± standard deviation "
         f"over {SEEDS} seeds; 40% (breast cancer) and 60% (digits) of the labels drawn anew; {settings}.\n"
     )
-    put("tables", table(heads, lines) + words, "data.md")
+    put("tables", table(heads, lines) + words, "tables.md")
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class Perceptron(nn.Sequential):
     """Three hidden layers of 256 with BatchNorm, ReLU and dropout of one half, for rows of numbers.
 
     Without dropout a perceptron of this width learns the wrong labels of a small table within a few epochs, inside
-    ALASCA too: ``docs/data.md`` has both.
+    ALASCA too: ``docs/tables.md`` has both.
     """
 
     def __init__(self, width: int, num_classes: int) -> None:
