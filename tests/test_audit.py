@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 import alasca
 from alasca import InputError, Recipe, Task, find_label_issues, train
-from alasca.audit.evidence import Witnesses, by_features, cheap_weight, margins, scaled, skill, weigh
+from alasca.audit.evidence import Witnesses, by_features, cheap_weight, log_odds, margins, scaled, skill, weigh
 from alasca.audit.out_of_sample import (
     FOLDS,
     cheap_probabilities,
@@ -267,18 +267,18 @@ def test_who_is_believed_decides_the_score():
     margin, sub = np.linspace(-1, 1, 8), np.linspace(1, -1, 8)
     network = weigh(given, Witnesses(margin, sub, features, 1 - cheap))
     assert network.cheap_weight == 0
-    assert network.score == pytest.approx((scaled(margin) + scaled(margins(features, given))) / 2)
+    assert network.score == pytest.approx((scaled(margin) + scaled(log_odds(features, given))) / 2)
     assert network.probability == pytest.approx(features)
     crowd = weigh(given, Witnesses(margin, sub, features, cheap))
     assert crowd.cheap_weight == 1
-    assert crowd.score == pytest.approx((scaled(sub) + scaled(margins(cheap, given))) / 2)
+    assert crowd.score == pytest.approx((scaled(sub) + scaled(log_odds(cheap, given))) / 2)
     assert crowd.probability == pytest.approx(cheap)
     unseen = sub.copy()
     unseen[3] = np.nan
     partly = weigh(given, Witnesses(margin, unseen, features, cheap))
-    assert partly.score[3] == pytest.approx((scaled(margin)[3] + scaled(margins(cheap, given))[3]) / 2)
+    assert partly.score[3] == pytest.approx((scaled(margin)[3] + scaled(log_odds(cheap, given))[3]) / 2)
     alone = weigh(given, Witnesses(margin=margin, cheap=cheap))
-    assert alone.score == pytest.approx((scaled(margin) + scaled(margins(cheap, given))) / 2)
+    assert alone.score == pytest.approx((scaled(margin) + scaled(log_odds(cheap, given))) / 2)
 
 
 def test_a_classifier_of_patches_is_believed_beside_the_network():
@@ -295,7 +295,7 @@ def test_a_classifier_of_patches_is_believed_beside_the_network():
     found = weigh(given, Witnesses(margin, -margin, features, patches, beside=True))
     assert found.cheap_weight == pytest.approx(0.5)
     assert found.probability == pytest.approx((features + 0.5 * patches) / 1.5)
-    parts = scaled(margin), scaled(margins(features, given)), scaled(margins(patches, given))
+    parts = scaled(margin), scaled(log_odds(features, given)), scaled(log_odds(patches, given))
     assert found.score == pytest.approx((parts[0] + parts[1] + 0.5 * parts[2]) / 2.5)
     alone = weigh(given, Witnesses(margin, cheap=patches, beside=True))
     assert alone.probability == pytest.approx(patches)

@@ -27,7 +27,7 @@ def numbers(count: int) -> Task:
         (Task.from_arrays(np.zeros((20, 8, 8), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10),
          {"method": "elr", "epochs": 60, "val_fraction": 0.0}),
         (Task.from_arrays(np.zeros((20, 32, 32), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10),
-         {"method": "ce", "epochs": 60, "val_fraction": 0.0}),
+         {"method": "ce", "epochs": 120, "val_fraction": 0.0, "augment": "strong"}),
     ],
 )  # fmt: skip
 def test_settings_suit_the_data(task: Task, settings: dict):

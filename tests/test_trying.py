@@ -31,9 +31,9 @@ def two_moons(count: int = 120, wrong: float = 0.0) -> Task:
 def test_what_is_tried():
     methods = [{"method": "elr"}, {"method": "gce"}]
     large = Recipe(**suited(pictures(16)))
-    assert choices(large, pictures(16), ()) == [methods, [{"augment": "strong"}, {"lr": 0.0125}]]
-    assert choices(replace(large, augment="strong"), pictures(16), ("method",)) == [
-        [{"augment": "weak"}, {"lr": 0.0125}]
+    assert choices(large, pictures(16), ()) == [methods, [{"augment": "weak"}, {"lr": 0.0125}]]
+    assert choices(replace(large, augment="weak"), pictures(16), ("method",)) == [
+        [{"augment": "strong"}, {"lr": 0.0125}]
     ]
     small = Recipe(**suited(pictures(8)))
     assert choices(small, pictures(8), ("lr",)) == [[{"method": "ce"}, {"method": "gce"}]]
@@ -43,13 +43,13 @@ def test_what_is_tried():
 @pytest.mark.parametrize(
     ("agreements", "best"),
     [
-        ({"": 0.70, "elr": 0.72, "gce": 0.80, "gce strong": 0.79, "gce slow": 0.805}, {"method": "gce"}),
+        ({"": 0.70, "elr": 0.72, "gce": 0.80, "gce weak": 0.79, "gce slow": 0.805}, {"method": "gce"}),
         (
-            {"": 0.70, "elr": 0.72, "gce": 0.71, "elr strong": 0.75, "elr slow": 0.74},
-            {"method": "elr", "augment": "strong"},
+            {"": 0.70, "elr": 0.72, "gce": 0.71, "elr weak": 0.75, "elr slow": 0.74},
+            {"method": "elr", "augment": "weak"},
         ),
-        ({"": 0.70, "elr": 0.705, "gce": 0.71, "strong": None, "slow": 0.711}, {"lr": 0.0125}),
-        ({"": None, "elr": None, "gce": 0.2, "gce strong": 0.2, "gce slow": None}, {"method": "gce"}),
+        ({"": 0.70, "elr": 0.705, "gce": 0.71, "weak": None, "slow": 0.711}, {"lr": 0.0125}),
+        ({"": None, "elr": None, "gce": 0.2, "gce weak": 0.2, "gce slow": None}, {"method": "gce"}),
     ],
 )
 def test_the_best_try_is_taken(agreements: dict, best: dict, monkeypatch: pytest.MonkeyPatch):
@@ -57,7 +57,7 @@ def test_the_best_try_is_taken(agreements: dict, best: dict, monkeypatch: pytest
     left = dict(agreements)
 
     def tried(recipe: Recipe, change: dict, *_: object) -> Trial:
-        name = " ".join([*filter(None, [change.get("method")]), *(["strong"] if "augment" in change else []),
+        name = " ".join([*filter(None, [change.get("method")]), *(["weak"] if "augment" in change else []),
                          *(["slow"] if "lr" in change else [])])  # fmt: skip
         return Trial(change, left.pop(name), 0.01)
 

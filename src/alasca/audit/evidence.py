@@ -22,6 +22,12 @@ CHEAP_FROM, CHEAP_SURE = 0.55, 0.85
 and from where on entirely. Chosen with the rest of this file by ``benchmarks/audit.py``."""
 
 
+COUNTED = 0.4
+"""Share of samples among which `exchanges` counts, those that the evidence is surest of."""
+EVEN, EVEN_AT_LEAST = 0.5, 20
+"""Samples of each class that stand for even exchanges there: a share of the mean class, and some beside them."""
+LEAST = 1e-3
+"""Of a probability whose logarithm is taken."""
 BY_HEART = 0.85
 """Share of given labels from which on a network that predicts so many has learned them by heart."""
 
@@ -55,11 +61,13 @@ class Evidence:
         probability: of each class ``[N, K]``, by labels of other samples.
         score: the higher, the likelier the given label is right ``[N]``; of no unit.
         cheap_weight: how far cheap classifiers and sub-classifiers were believed, 0 to 1.
+        agreement: correlation of what the network and other samples say of the given labels; None where one is silent.
     """
 
     probability: np.ndarray
     score: np.ndarray
     cheap_weight: float
+    agreement: float | None = None
 
 
 def weigh(given: np.ndarray, witnesses: Witnesses) -> Evidence:
@@ -82,14 +90,14 @@ def weigh(given: np.ndarray, witnesses: Witnesses) -> Evidence:
         seen = np.isfinite(witnesses.sub_margin)
         by_cheap = [np.where(seen, scaled(witnesses.sub_margin), mean(by_network, given))]
     if witnesses.features is not None:
-        by_network.append(scaled(margins(witnesses.features, given)))
+        by_network.append(scaled(log_odds(witnesses.features, given)))
     if witnesses.cheap is not None:
-        by_cheap.append(scaled(margins(witnesses.cheap, given)))
+        by_cheap.append(scaled(log_odds(witnesses.cheap, given)))
     score = (1 - weight) * mean(by_network, given) + weight * mean(by_cheap, given)
     parts = [(1 - weight, witnesses.features), (weight, witnesses.cheap)]
     probability = sum(share * part for share, part in parts if part is not None and share > 0)
     assert isinstance(probability, np.ndarray), "a witness with probabilities"
-    return Evidence(probability, score, weight)
+    return Evidence(probability, score, weight, agreement(given, witnesses))
 
 
 def together(given: np.ndarray, witnesses: Witnesses, weight: float) -> Evidence:
@@ -99,12 +107,21 @@ def together(given: np.ndarray, witnesses: Witnesses, weight: float) -> Evidence
     parts = [(weight, witnesses.cheap)]
     if witnesses.features is not None:
         parts.append((1.0, witnesses.features))
-    scores += [(share, scaled(margins(part, given))) for share, part in parts]
+    scores += [(share, scaled(log_odds(part, given))) for share, part in parts]
     probability = sum(share * part for share, part in parts) / sum(share for share, _ in parts)
     score = sum(share * part for share, part in scores) / sum(share for share, _ in scores)
     assert isinstance(probability, np.ndarray), "parts are arrays"
     assert isinstance(score, np.ndarray), "parts are arrays"
-    return Evidence(probability, score, weight)
+    return Evidence(probability, score, weight, agreement(given, witnesses))
+
+
+def agreement(given: np.ndarray, witnesses: Witnesses) -> float | None:
+    """How alike network and other samples judge the given labels, -1 to 1; None where one of them says nothing."""
+    others = witnesses.features if witnesses.cheap is None else witnesses.cheap
+    if witnesses.margin is None or others is None:
+        return None
+    both = scaled(witnesses.margin), scaled(log_odds(others, given))
+    return float(np.corrcoef(both)[0, 1]) if min(part.std() for part in both) > 0 else 0.0
 
 
 def cheap_weight(given: np.ndarray, witnesses: Witnesses) -> float:
@@ -150,6 +167,55 @@ def skill(probability: np.ndarray, given: np.ndarray) -> float:
         return 0.0
     chance = 1 / there.sum()
     return float(max(0.0, ((right[there] / counts[there]).mean() - chance) / (1 - chance)))
+
+
+def log_odds(probability: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """How much likelier the given class is than those whose samples go by its name, a logarithm ``[N]``.
+
+    ``log p_g - log sum_k p_k r_kg``, where r_kg is how often a sample of class k is labelled g, as far as can be told
+    (`exchanges`). Of errors that are spread evenly these are the log-odds of the given class; where class g gets the
+    samples of one other class, what counts is how far that one is behind.
+
+    Args:
+        probability: of each class, by samples other than the one judged ``[N, K]``.
+        given: labels ``[N]``.
+
+    >>> log_odds(np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([0, 1])).round(4)  # log 3
+    array([1.0986, 1.0986])
+    """
+    likely = np.maximum(probability.astype(np.float64), LEAST)
+    often, found = exchanges(probability, given), np.empty(len(given))
+    for label in np.unique(given):
+        rows = given == label
+        found[rows] = np.log(likely[rows, label]) - np.log(likely[rows] @ often[:, label])
+    return found
+
+
+def exchanges(probability: np.ndarray, given: np.ndarray) -> np.ndarray:
+    """How often a sample of one class is labelled as another ``[K, K]``, over the mean of that; 0 on the diagonal.
+
+    Counted among the samples of which the evidence is surest, the rest of the samples standing for even exchanges.
+
+    Args:
+        probability, given: see `log_odds`.
+
+    >>> sure = np.repeat(np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]]), 40, axis=0)
+    >>> exchanges(sure, np.repeat([0, 1, 2], [20, 60, 40])).round(2)  # half of class 0 go by the name of 1
+    array([[0. , 3.5, 0.5],
+           [0.5, 0. , 0.5],
+           [0.5, 0.5, 0. ]])
+    """
+    classes = probability.shape[1]
+    certainty, count = probability.max(1), max(1, round(COUNTED * len(given)))
+    surest = np.flatnonzero(certainty >= np.partition(certainty, -count)[-count])
+    counts = np.zeros((classes, classes))
+    np.add.at(counts, (probability[surest].argmax(1), given[surest]), 1)
+    sizes, off = counts.sum(1, keepdims=True), ~np.eye(classes, dtype=bool)
+    even = max(1.0, float(counts[off].sum())) / len(surest) / max(1, classes - 1)
+    weight = EVEN * len(surest) / classes + EVEN_AT_LEAST
+    rates = np.where(off, (counts + weight * even) / (sizes + weight), 0.0)
+    found: np.ndarray = rates / rates[off].mean() if classes > 1 else rates
+    return found
 
 
 def margins(probability: np.ndarray, given: np.ndarray) -> np.ndarray:

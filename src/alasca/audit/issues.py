@@ -104,7 +104,8 @@ def judged(
         visits, predicted, in_sample: see `judge`.
     """
     evidence = weigh(given, witnesses)
-    verdict = judge(given, evidence.probability, evidence.score, visits, predicted, in_sample)
+    agreement = None if in_sample else evidence.agreement
+    verdict = judge(given, evidence.probability, evidence.score, visits, predicted, in_sample, agreement)
     table = np.array(names, dtype=object)
 
     def named(found: np.ndarray) -> np.ndarray:

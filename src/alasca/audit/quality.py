@@ -80,7 +80,7 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         evidence = weigh(given[judged], witnesses)
         verdict = judge(
             given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()),
-            array(known.log_p.exp())[judged],
+            array(known.log_p.exp())[judged], agreement=evidence.agreement,
         )  # fmt: skip
         quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue
         sure[judged], decision[judged] = verdict.suggested_probability, verdict.decision

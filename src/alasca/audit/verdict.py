@@ -22,6 +22,13 @@ SEEN_ERROR = 0.2
 """The same where only a training on the labels themselves is known, and scores do not part into two groups."""
 PARTED_FROM, PARTED_SURE = 0.66, 0.72
 """How clearly scores part into two groups, from where on the lower group tells the share, and from where on alone."""
+LOOKS_WRONG = 0.4
+"""Probability of being wrong from where on a label is marked."""
+WORTH = 1.4
+"""How much likelier a change must mend than spoil to be marked fix."""
+SLOPE, SLOPE_ALONE = (-0.84, 1.59, 0.96), (-2.25, 4.4)
+"""Logarithm of the steepness of `clean_probability`: a constant, and so much for the agreement of two witnesses and for
+how clearly scores part; the same without the former where there is one witness."""
 SMALL_CLASS = 5
 """Labels below which a class is too small for decisions."""
 NEAR_CHANCE = 0.05
@@ -59,7 +66,7 @@ class Verdict:
 
 def judge(
     given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits: float | None = None,
-    predicted: np.ndarray | None = None, in_sample: bool = False,
+    predicted: np.ndarray | None = None, in_sample: bool = False, agreement: float | None = None,
 ) -> Verdict:  # fmt: skip
     """Decide about every label.
 
@@ -70,6 +77,7 @@ def judge(
         visits: how often training saw a sample, on average; None: no training of ours.
         predicted: probability of each class by the trained network ``[N, K]``, where there is one.
         in_sample: `probability` is that of a training on these very labels, averaged over its epochs.
+        agreement: of two witnesses, see `Evidence`; None: there is one.
     """
     share, easy = estimated_share(given, probability)
     widest = HARD_ERROR
@@ -80,15 +88,16 @@ def judge(
     half = float(np.hypot(widest + easy * (EASY_ERROR - widest), chance_error))
     told = skill(probability, given) >= NEAR_CHANCE
     low, high = (max(0.0, share - half), min(1.0, share + half)) if told else (0.0, 1.0)
-    right = clean_probability(score, share)
+    right = clean_probability(score, share, agreement)
     wrong = 1 - right
     counts = np.bincount(given, minlength=probability.shape[1])
     rival, chance = rivals(given, probability, share, predicted)
     doubts = reasons_to_wait(given, probability, low, visits)
-    differing = float((probability.argmax(1) != given).mean())
-    marked = (share + (differing if low == 0 else parted(score)[1])) / 2
-    issue = (score <= np.quantile(score, marked)) & (score < score.max()) & told & (marked > 0)
-    fix = issue & (wrong * chance > 1 - wrong) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
+    issue = (wrong > LOOKS_WRONG) & told
+    if low == 0:  # they may all be right: those are marked that disagree
+        marked = (share + float((probability.argmax(1) != given).mean())) / 2
+        issue = (score <= np.quantile(score, marked)) & (score < score.max()) & told & (marked > 0)
+    fix = issue & (wrong * chance > WORTH * right) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
     fix &= not doubts
     decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
     return Verdict(
@@ -128,10 +137,13 @@ def reason_of(share: float, low: float, high: float, marked: int, in_sample: boo
         "that is the share of labels that training was slow to believe" if in_sample else
         "so many of the samples that are easiest to tell have another label than they should"
     )  # fmt: skip
-    cut = "all labels that disagree with other samples" if low == 0 else "where the scores part into two groups"
+    cut = (
+        "the cut is half way between that share and all labels that disagree with other samples" if low == 0 else
+        f"each is wrong with a probability above {100 * LOOKS_WRONG:.0f}%"
+    )  # fmt: skip
     return (
         f"About {100 * share:.0f}% of the labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%): {why}. "
-        f"{marked:,} labels look wrong: the cut is half way between that share and {cut}."
+        f"{marked:,} labels look wrong: {cut}."
     )
 
 
@@ -172,16 +184,26 @@ def share_in_sample(surest: float, score: np.ndarray) -> tuple[float, float]:
     return plain * lower + (1 - plain) * surest, plain
 
 
-def clean_probability(score: np.ndarray, share: float) -> np.ndarray:
+def clean_probability(score: np.ndarray, share: float, agreement: float | None = None) -> np.ndarray:
     """Probability that each label is right ``[N]``: a logistic curve of the score whose mean is that of right labels.
 
-    It is the steeper, the further the scores lie apart in two groups.
+    It is the steeper, the more alike two witnesses judge, and the further the scores lie apart in two groups.
+
+    Args:
+        score: the higher, the likelier a label is right ``[N]``.
+        share: of wrong labels.
+        agreement: of two witnesses, see `Evidence`; None: there is one.
     """
     least = 0.2 / len(score)
     clean = 1 - min(max(share, least), 1 - least)
     if score.max() - score.min() < 1e-9:
         return np.full(len(score), clean)
-    steep = float(np.exp(5.7 * parted(score)[0] - 3.3)) * score.astype(np.float64)
+    plain = parted(score)[0]
+    if agreement is None:
+        slope = SLOPE_ALONE[0] + SLOPE_ALONE[1] * plain
+    else:
+        slope = SLOPE[0] + SLOPE[1] * agreement + SLOPE[2] * plain
+    steep = float(np.exp(slope)) * score.astype(np.float64)
     low, high = -float(steep.max()) - 40, 40 - float(steep.min())
     for _ in range(80):  # the mean grows with the middle of the curve
         middle = (low + high) / 2

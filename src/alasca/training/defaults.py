@@ -22,6 +22,8 @@ VISITS = 300_000
 """Samples that a training looks at, about: small data are looked at more often."""
 FEWEST, MOST = 10, 60
 """Epochs, where nobody says how many minutes there are."""
+MOST_STRONG = 120
+"""The same of pictures in strong views, which take longer to learn by heart."""
 SMALL_SIDE = 16
 """Side of pictures below which these are as easy to learn by heart as rows of numbers."""
 SMALL_DATA = 1000
@@ -39,7 +41,7 @@ def suited(task: Task) -> dict[str, Any]:
 
     Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
     learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures, texts); elsewhere
-    cross-entropy inside ALASCA. Rare classes count more than others.
+    cross-entropy inside ALASCA, with strong views of pictures. Rare classes count more than others.
     """
     counts = task.labels[task.labels >= 0].bincount()
     count, there = int(counts.sum()), counts[counts > 0]
@@ -53,6 +55,8 @@ def suited(task: Task) -> dict[str, Any]:
     pictures = task.inputs.dtype == torch.uint8
     if not pictures or min(task.inputs.shape[2:]) < SMALL_SIDE:
         found["method"] = "elr"
+    else:
+        found |= {"augment": "strong", "epochs": int(min(MOST_STRONG, max(FEWEST, round(VISITS / count))))}
     if not pictures and count < SMALL_DATA:
         found |= {"batch_size": 32, "lr": 0.02}
     return found
