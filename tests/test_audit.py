@@ -11,7 +11,18 @@ from sklearn.linear_model import Ridge
 
 import alasca
 from alasca import InputError, Recipe, Task, find_label_issues, train
-from alasca.audit.evidence import Witnesses, by_features, cheap_weight, log_odds, margins, scaled, skill, weigh
+from alasca.audit.evidence import (
+    Witnesses,
+    agreement,
+    by_features,
+    cheap_weight,
+    exchanges,
+    log_odds,
+    margins,
+    scaled,
+    skill,
+    weigh,
+)  # fmt: skip
 from alasca.audit.out_of_sample import (
     FOLDS,
     cheap_probabilities,
@@ -234,6 +245,98 @@ def test_skill_and_margins_by_hand():
     assert scaled(np.array([0.0, 0.0, 0.0, 100.0])).max() == pytest.approx(100 / np.std([0, 0, 0, 100]))
     assert scaled(np.arange(1000.0) ** 9).max() == 4
     assert np.isfinite(scaled(np.array([1.0, np.nan, 3.0]))).all()
+
+
+def test_odds_of_evenly_spread_errors_are_those_of_the_given_class():
+    """log(p / (1 - p)) with two classes, and with more, less log of the mean of what the others get."""
+    rng = np.random.default_rng(0)
+    true = np.repeat(np.arange(4), 400)
+    probability = np.eye(4)[true] * 0.5 + rng.dirichlet(np.ones(4), 1600) * 0.5
+    given = true.copy()
+    for k in range(4):  # of each class 20 to each other one
+        for step in (1, 2, 3):
+            given[400 * k + 20 * step : 400 * k + 20 * (step + 1)] = (k + step) % 4
+    p = probability[np.arange(1600), given]
+    assert np.corrcoef(log_odds(probability, given), np.log(p / (1 - p)))[0, 1] > 0.95
+    halves = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9]])
+    assert log_odds(halves, np.array([0, 0, 1, 1])) == pytest.approx(np.log([9, 7 / 3, 4, 9]))
+    assert np.isfinite(log_odds(np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 1, 0]))).all()
+
+
+def test_exchanges_by_hand():
+    """120 samples, as sure each: half of class 0 are called 1. Off the diagonal 20 of 120 are 1/12 a class and other
+    class; 20 + 0.5 * 120 / 3 = 40 samples of such even exchanges stand beside the 40 of each class.
+    """
+    probability = np.repeat(np.array([[0.9, 0.1, 0.0], [0.0, 0.9, 0.1], [0.1, 0.0, 0.9]]), 40, axis=0)
+    given = np.repeat([0, 1, 2], [20, 60, 40])
+    rate, rest = (20 + 40 / 12) / 80, (40 / 12) / 80
+    mean = (rate + 5 * rest) / 6
+    expected = np.full((3, 3), rest / mean)
+    expected[0, 1] = rate / mean
+    np.fill_diagonal(expected, 0)
+    assert exchanges(probability, given) == pytest.approx(expected)
+    order = np.random.default_rng(0).permutation(120)
+    assert exchanges(probability[order], given[order]) == pytest.approx(expected)
+    unsure = np.concatenate([probability, probability * 0.4 + 0.2])  # the other 60% are not counted
+    assert exchanges(unsure[:300], np.concatenate([given, 2 - given])[:300]) == pytest.approx(expected)
+
+
+def test_who_takes_labels_from_one_class_is_measured_against_it():
+    """Every wrong 1 was a 0: of two labels 1 of which others say 0.4, that with 0.5 for 0 is worse off than that with
+    0.5 for 2, though margins are the same."""
+    true = np.repeat(np.arange(3), 200)
+    probability = np.eye(3)[true] * 0.85 + 0.05
+    given = true.copy()
+    given[:80] = 1
+    probability[-2:] = [[0.5, 0.4, 0.1], [0.1, 0.4, 0.5]]
+    given[-2:] = 1
+    found = log_odds(probability, given)
+    assert margins(probability, given)[-2] == pytest.approx(margins(probability, given)[-1])
+    assert found[-2] < found[-1] - 0.5
+
+
+def test_agreement_is_the_correlation_of_network_and_others():
+    given, rng = np.arange(200) % 2, np.random.default_rng(0)
+    certain = rng.uniform(0.2, 0.8, 200)
+    others = np.stack([1 - certain, certain], 1)
+    others = np.where(given[:, None] == 1, others, others[:, ::-1])
+    margin = log_odds(others, given)
+    assert agreement(given, Witnesses(margin=margin, cheap=others)) == pytest.approx(1.0)
+    assert agreement(given, Witnesses(margin=-margin, features=others)) == pytest.approx(-1.0)
+    assert agreement(given, Witnesses(margin=margin, cheap=others, features=others[::-1])) == pytest.approx(1.0)
+    assert agreement(given, Witnesses(cheap=others)) is None
+    assert agreement(given, Witnesses(margin=margin)) is None
+    assert agreement(given, Witnesses(margin=np.zeros(200), cheap=others)) == 0.0
+    assert weigh(given, Witnesses(margin, cheap=others)).agreement == pytest.approx(1.0)
+    assert weigh(given, Witnesses(margin, cheap=others, beside=True)).agreement == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("alike", "slope"), [(None, -2.25 + 4.4), (1.0, -0.84 + 1.59 + 0.96), (0.5, -0.84 + 0.795 + 0.96)]
+)
+def test_probabilities_are_the_steeper_the_more_alike_witnesses_judge(alike: float | None, slope: float):
+    """Scores of two values part entirely; the log-odds of their probabilities lie apart by the slope times 2."""
+    score = np.repeat([-1.0, 1.0], [30, 70])
+    found = clean_probability(score, 0.3, alike)
+    assert found.mean() == pytest.approx(0.7)
+    odds = np.log(found / (1 - found))
+    assert odds[-1] - odds[0] == pytest.approx(2 * np.exp(slope), rel=1e-4)
+
+
+def test_what_is_marked_and_what_is_changed():
+    """Marked from 40% on; changed where the suggestion is 1.4 times likelier right than the label."""
+    points, given, _ = planted(600, share=0.3)
+    probability = neighbour_probabilities(points, given, 4, fold_numbers(600))
+    for alike in (0.0, 0.5, 1.0):
+        found = judge(given, probability, scaled(margins(probability, given)), agreement=alike)
+        wrong = 1 - found.clean_probability
+        assert found.low > 0
+        assert (found.issue == (wrong > 0.4)).all()
+        fix = found.decision == FIX
+        better = found.suggested_probability > 1.4 * found.clean_probability
+        assert (fix == (found.issue & better)).all()
+        assert fix.any()
+        assert "a probability above 40%" in found.findings[0]
 
 
 @pytest.mark.parametrize(("ratio", "weight"), [(0.4, 0.0), (0.55, 0.0), (0.7, 0.5), (0.85, 1.0), (1.2, 1.0)])
