@@ -3,7 +3,7 @@
     python benchmarks/defaults.py runs/defaults --wrench DIR --jobs 2
     python benchmarks/defaults.py runs/defaults --wrench DIR --jobs 0        # the tables only
 
-Every setting trains on the same labels, as long, and with the same network. Accuracy is that of true labels of samples
+Digits as pictures are in ``benchmarks/classifier.py``. Every setting trains on the same labels, as long, and with the same network. Accuracy is that of true labels of samples
 that were kept apart, every class counting alike; "wrong left" is the share of wrong labels after every change marked
 ``fix``. True labels are read by this file alone. Writes ``results/defaults.csv`` and the tables of ``docs/which.md``.
 """
@@ -49,7 +49,7 @@ CHEAP = "cheap"
 
 def cases(given: argparse.Namespace) -> list[tuple[str, str]]:
     """Data sets and the noise of their labels."""
-    names = ["digits", "digits as numbers", "uneven digits", *TABLES, *(TEXTS if given.wrench else ())]
+    names = ["digits as numbers", "uneven digits", *TABLES, *(TEXTS if given.wrench else ())]
     return [(name, noise) for name in names for noise in (*MADE, *(["weak"] if name in TEXTS else []))]
 
 
@@ -61,7 +61,7 @@ def data_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
         rows = json.loads((folder / "test.json").read_text()).values()
         return task, [row["data"]["text"] for row in rows], np.array([int(row["label"]) for row in rows]), made
     x, y = TABLES.get(name, load_digits)(return_X_y=True)
-    x = (x / 16).reshape(-1, 8, 8) if name in ("digits", "uneven digits") else x.astype(np.float32)
+    x = (x / 16).reshape(-1, 8, 8) if name == "uneven digits" else x.astype(np.float32)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.25, stratify=y, random_state=seed)
     if name == "uneven digits":  # of each class two thirds of the one before: 26 times as many zeros as nines
         rank = pd.Series(y).groupby(y).cumcount().to_numpy()

@@ -207,7 +207,7 @@ MUTANTS: dict[str, list[Change]] = {
         ("* 1_000_003 +", "+"),
     ],
     "data/loader.py": [
-        ("self.augment if name == \"weak\" else name", "name"),
+        ('self.augment if name == "weak" else name', "name"),
         ("self._by_class(index) if stream.weight is None else stream.weight[rows]", "self._by_class(index)"),
         ("self.class_weight[self.labels[index]]", "torch.ones(len(index))"),
     ],

@@ -52,6 +52,13 @@ def write_table(path: Path, given: np.ndarray, true: np.ndarray) -> Path:
     return path
 
 
+def in_arrays() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows of numbers, given and true labels: `noisy` in arrays."""
+    true, given = noisy()
+    points = np.eye(len(CLASSES))[true] + np.random.default_rng(1).normal(size=(ROWS, len(CLASSES))) * 0.38
+    return points.astype(np.float32), given, true
+
+
 def write_texts(path: Path, given: np.ndarray, true: np.ndarray) -> Path:
     """A text a row, of words that its class uses."""
     rng = np.random.default_rng(2)
@@ -492,6 +499,75 @@ def test_archives_and_labels_alone(tmp_path: Path):
 # --- checked by hand
 
 
+def test_a_folder_of_arrays_comes_back_with_other_labels(tmp_path: Path):
+    """Changed labels in y.npy of its own type, everything else linked; rows that are dropped are in no array."""
+    x, given, true = in_arrays()
+    root = tmp_path / "set"
+    root.mkdir()
+    for name, array in {"x": x, "y": given.astype(np.uint8), "y_true": true, "other": np.arange(3)}.items():
+        np.save(root / f"{name}.npy", array)
+    run = train(Recipe(data=f"npy:{root}", epochs=6, val_fraction=0.0), folder=tmp_path / "run")
+    found = repair(run)
+    made = tmp_path / "run" / "repaired" / "set"
+    assert found.data == f"npy:{made}"
+    labels = np.load(made / "y.npy")
+    assert labels.dtype == np.uint8
+    changed = {int(change.id.rpartition("/")[2]): int(change.fixed or "-1") for change in found.changes}
+    assert changed
+    assert {row: int(labels[row]) for row in np.flatnonzero(labels != given)} == changed
+    assert (made / "x.npy").stat().st_ino == (root / "x.npy").stat().st_ino
+    assert np.load(made / "other.npy").tolist() == [0, 1, 2]
+    dropped = repair(run, "drop", tmp_path / "less")
+    less = tmp_path / "less" / "set"
+    kept = np.setdiff1d(np.arange(len(x)), [int(change.id.rpartition("/")[2]) for change in dropped.changes])
+    assert len(kept) < len(x)
+    assert np.array_equal(np.load(less / "x.npy"), x[kept])
+    assert np.load(less / "y.npy").tolist() == given[kept].tolist()
+    assert np.load(less / "y_true.npy").tolist() == true[kept].tolist()
+    assert np.load(root / "y.npy").tolist() == given.tolist()
+    np.save(root / "y.npy", (given.astype(np.uint8) + 1) % len(CLASSES))
+    with pytest.raises(InputError, match="not what the run read"):
+        repair(run, "fix", tmp_path / "again")
+    assert not (tmp_path / "again").exists()
+
+
+@pytest.mark.parametrize(("named", "split"), [(True, True), (False, False)])
+def test_a_hugging_face_set_comes_back_with_other_labels(named: bool, split: bool, tmp_path: Path):
+    """Splits, order of columns and types as they were; the run's labels alone are others."""
+    datasets = pytest.importorskip("datasets")
+    x, given, _ = in_arrays()
+    names = list(CLASSES)
+    label = given.tolist() if named else [names[k] for k in given]
+    made = datasets.Dataset.from_dict({"mark": label, "x": x.tolist(), "note": [f"n{k}" for k in range(len(x))]})
+    made = made.cast_column("mark", datasets.ClassLabel(names=names)) if named else made
+    path = tmp_path / "set"
+    whole = datasets.DatasetDict({"train": made, "test": made.select(range(10))}) if split else made
+    whole.save_to_disk(str(path))
+    options = {"label": "mark", "input": "x", "epochs": 6, "val_fraction": 0.0}
+    run = train(Recipe(data=f"hf:{path}", **options), folder=tmp_path / "run")
+    found = repair(run)
+    assert found.data == f"hf:{tmp_path / 'run' / 'repaired' / 'set'}"
+    after = datasets.load_from_disk(found.data[3:])
+    assert type(after) is type(whole)
+    own = after["train"] if split else after
+    assert own.features == made.features
+    assert own.column_names == ["mark", "x", "note"]
+    assert own["note"][:] == made["note"][:]
+    assert own["x"][:] == made["x"][:]
+    now = [names[k] for k in own["mark"]] if named else list(own["mark"])
+    before = [names[k] for k in given]
+    rows = {int(change.id.rpartition("/")[2]): change.fixed for change in found.changes}
+    assert rows
+    assert {k: name for k, name in enumerate(now) if name != before[k]} == rows
+    if split:
+        assert after["test"]["mark"][:] == made["mark"][:10]
+    dropped = repair(run, "drop", tmp_path / "less")
+    less = datasets.load_from_disk(str(tmp_path / "less" / "set"))
+    assert len(less["train"] if split else less) == len(x) - len(dropped.changes) < len(x)
+    again = train(Recipe(data=found.data, **options | {"epochs": 1}), folder=tmp_path / "next")
+    assert again.records().given.tolist() != run.records().given.tolist()
+
+
 def test_answers_give_the_share_and_recalibrate(table_run: RunFolder, tmp_path: Path, capsys):
     true, given = noisy()
     records = table_run.records()
@@ -626,6 +702,35 @@ def test_labels_and_probabilities_of_any_model_in_files(tmp_path: Path, capsys):
         say(["find", *arguments, "--out", str(tmp_path / "new.csv")], 2)
         error = capsys.readouterr().err
         assert words in error, error
+    assert not (tmp_path / "new.csv").exists()
+
+
+def test_what_goes_together_does_not_vouch_for_itself(tmp_path: Path, capsys):
+    """Every sample is there five times with the same label: without groups the copies agree with each other."""
+    true, given = noisy()
+    points = np.repeat(np.eye(4)[true] + np.random.default_rng(0).normal(size=(ROWS, 4)) * 0.2, 5, axis=0)
+    np.save(tmp_path / "x.npy", points.astype(np.float32))
+    pair = np.repeat(np.arange(ROWS), 5)
+    np.save(tmp_path / "g.npy", pair)
+    labels = np.repeat(np.array(CLASSES)[given], 5)
+    pd.DataFrame({"label": labels, "pair": [f"p{k}" for k in pair]}).to_csv(tmp_path / "y.csv", index=False)
+    wrong, found = np.repeat(given != true, 5), {}
+    for name, more in (("none", []), ("table", ["--group", "pair"]), ("file", ["--group", str(tmp_path / "g.npy")])):
+        out = tmp_path / f"{name}.csv"
+        say(["find", str(tmp_path / "y.csv"), "--features", str(tmp_path / "x.npy"), *more, "--out", str(out)])
+        found[name] = pd.read_csv(out)["label_quality"].to_numpy()
+    for name in ("table", "file"):
+        assert found[name][wrong].mean() < 0.4 < 0.9 < found["none"][wrong].mean()
+    np.save(tmp_path / "short.npy", pair[:7])
+    capsys.readouterr()
+    for group, option, words in (
+        ("short.npy", "--features", "groups: 7 values for 1,200 labels"),
+        ("g.npy", "--pred-probs", "group: without features"),
+        ("no.npy", "--features", "group: no such file"),
+    ):  # fmt: skip
+        given_group = ["--group", str(tmp_path / group), "--out", str(tmp_path / "new.csv")]
+        say(["find", str(tmp_path / "y.csv"), option, str(tmp_path / "x.npy"), *given_group], 2)
+        assert words in capsys.readouterr().err
     assert not (tmp_path / "new.csv").exists()
 
 

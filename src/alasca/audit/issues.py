@@ -80,6 +80,8 @@ def find_label_issues(
         raise InputError("find_label_issues: neither pred_probs nor features; expected one of them, or both")
     if len(np.unique(given)) < 2:
         raise InputError(f"labels: all are {shown(names[given[0]])}; expected at least two classes")
+    if groups is not None and len(groups) != len(given):
+        raise InputError(f"groups: {len(groups):,} values for {len(given):,} labels; expected one each")
     near = None
     if points is not None:
         near = neighbour_probabilities(points, given, size, fold_numbers(len(given), groups))

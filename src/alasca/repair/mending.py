@@ -7,16 +7,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from alasca.data.legacy import read_archive
-from alasca.data.sources.labels import read_labels
 from alasca.data.sources.table_files import read_tables
 from alasca.errors import InputError
 from alasca.files import write_bytes
 from alasca.recipe import Place, Recipe, found_from
+from alasca.repair.arrays import write_archive, write_mapped
 from alasca.repair.changes import Change, as_table, decided
 from alasca.repair.folders import Move, link_tree, moves_of
+from alasca.repair.hub import write_saved
 from alasca.repair.moves import Log
 from alasca.repair.tables import as_read, mend_tables, shared_folder, still_due, write_labels
 from alasca.runs import Records, RunFolder
@@ -145,42 +143,14 @@ def written(
             return None, [(move.path, move.to) for move in moves], changes
         link_tree(root, moves, to / (root.name or "data"))
         return (kind, root.name or "data"), [], changes
-    if kind == "npz":
-        write_archive(Path(argument), records, changes, to / Path(argument).name)
+    if kind in ("npz", "npy"):
+        write = write_archive if kind == "npz" else write_mapped
+        write(Path(argument), records, changes, to / Path(argument).name)
         return (kind, Path(argument).name), [], changes
+    if kind == "hf":
+        name = Path(argument).name
+        return (kind, name), [], write_saved(recipe, argument, records, changes, to / name)
     return None, [], changes
-
-
-def write_archive(path: Path, records: Records, changes: list[Change], to: Path) -> None:
-    """A NumPy archive with other labels, its other arrays as they were."""
-    arrays = read_archive(path)
-    name = next(name for name in arrays if name.lower() in ("y_train", "y"))
-    labels, count = arrays[name].copy(), len(arrays[name])
-    now = read_labels(name, arrays[name], lambda row: f"{path} row {row}")
-    levels = [now.levels[code] for code in now.codes]
-    rows = {sample: int(sample.rpartition("/")[2]) for sample in records.ids}
-    holder: dict[str, int] = {}
-    for sample, label in zip(records.ids, records.given.tolist(), strict=True):
-        holder.setdefault(records.name(label), rows[sample])
-        if rows[sample] >= count or (label >= 0 and levels[rows[sample]] != own_name(records, arrays, label)):
-            raise InputError(f"repair: {path} is not what the run read ({sample}); put it back")
-    for change in changes:
-        if change.fixed is not None:
-            labels[rows[change.id]] = arrays[name][holder[change.fixed]]
-    kept = np.setdiff1d(np.arange(count), [rows[change.id] for change in changes if change.fixed is None])
-    beside = {"x", "x_train", "y_true"}
-    made = {
-        key: labels[kept] if key == name else value[kept] if key.lower() in beside and len(value) == count else value
-        for key, value in arrays.items()
-    }
-    np.savez_compressed(to, **made)  # type: ignore[arg-type]  # names of arrays are no options
-
-
-def own_name(records: Records, arrays: dict[str, np.ndarray], label: int) -> str:
-    """How an archive writes a label: with names of classes beside them, labels may be positions."""
-    named = "classes" in {key.lower() for key in arrays}
-    y = next(value for key, value in arrays.items() if key.lower() in ("y_train", "y"))
-    return str(label) if named and y.dtype.kind in "iu" else records.name(label)
 
 
 def change_in_place(folder: Path, wrote: list[tuple[Path, Path | None]]) -> None:
