@@ -3,9 +3,10 @@
     python benchmarks/defaults.py runs/defaults --wrench DIR --jobs 2
     python benchmarks/defaults.py runs/defaults --wrench DIR --jobs 0        # the tables only
 
-Digits as pictures are in ``benchmarks/classifier.py``. Every setting trains on the same labels, as long, and with the same network. Accuracy is that of true labels of samples
+Every setting trains on the same labels, as long, and with the same network. Accuracy is that of true labels of samples
 that were kept apart, every class counting alike; "wrong left" is the share of wrong labels after every change marked
-``fix``. True labels are read by this file alone. Writes ``results/defaults.csv`` and the tables of ``docs/which.md``.
+``fix``. True labels are read by this file alone. Digits as pictures are in ``benchmarks/classifier.py``. Writes
+``results/defaults.csv`` and the tables of ``docs/which.md``.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def data_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
     x, y = TABLES.get(name, load_digits)(return_X_y=True)
     x = (x / 16).reshape(-1, 8, 8) if name == "uneven digits" else x.astype(np.float32)
     x, x_test, y, y_test = train_test_split(x, y, test_size=0.25, stratify=y, random_state=seed)
-    if name == "uneven digits":  # of each class two thirds of the one before: 26 times as many zeros as nines
+    if name == "uneven digits":  # of each class 0.7 of the one before: 22 times as many zeros as nines
         rank = pd.Series(y).groupby(y).cumcount().to_numpy()
         kept = rank < np.maximum(5, 130 * 0.7**y)
         x, y = x[kept], y[kept]

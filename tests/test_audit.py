@@ -263,6 +263,14 @@ def test_odds_of_evenly_spread_errors_are_those_of_the_given_class():
     assert np.isfinite(log_odds(np.eye(2)[[0, 1, 0, 1]], np.array([0, 1, 1, 0]))).all()
 
 
+def test_a_thousand_classes_have_odds_too():
+    """What is surely one of a thousand classes has odds of a hundred at least, and does not depend on their number."""
+    for classes in (2, 10, 100, 1000):
+        probability = np.zeros((classes, classes), dtype=np.float32)
+        probability[np.arange(classes), np.arange(classes)] = 1.0
+        assert log_odds(probability, np.arange(classes)).min() > np.log(90)
+
+
 def test_exchanges_by_hand():
     """120 samples, as sure each: half of class 0 are called 1. Off the diagonal 20 of 120 are 1/12 a class and other
     class; 20 + 0.5 * 120 / 3 = 40 samples of such even exchanges stand beside the 40 of each class.
@@ -302,7 +310,8 @@ def test_agreement_is_the_correlation_of_network_and_others():
     others = np.where(given[:, None] == 1, others, others[:, ::-1])
     margin = log_odds(others, given)
     assert agreement(given, Witnesses(margin=margin, cheap=others)) == pytest.approx(1.0)
-    assert agreement(given, Witnesses(margin=-margin, features=others)) == pytest.approx(-1.0)
+    assert agreement(given, Witnesses(margin=-margin, cheap=others)) == pytest.approx(-1.0)
+    assert agreement(given, Witnesses(margin=margin, features=others)) is None, "they are the network's own"
     assert agreement(given, Witnesses(margin=margin, cheap=others, features=others[::-1])) == pytest.approx(1.0)
     assert agreement(given, Witnesses(cheap=others)) is None
     assert agreement(given, Witnesses(margin=margin)) is None

@@ -99,6 +99,14 @@ def test_weights_of_a_batch_count():
     torch.testing.assert_close(step.loss, expected)
 
 
+def test_weights_of_a_batch_count_while_dividemix_warms_up():
+    logits, batch = toy()
+    weighted = replace(batch, weight=torch.arange(6.0))
+    method = create_method("dividemix", penalty=False)
+    step = method.warm(0, OutputNet(nn.Identity()), weighted)
+    torch.testing.assert_close(step.loss, (torch.arange(6.0) * AF.cross_entropy(logits, batch.labels)).mean())
+
+
 def begun(method: Method, samples: int = 8, classes: int = 3) -> Method:
     method.begin([], Problem(samples, classes, torch.zeros(2, 3, 8, 8), 3, 0))
     return method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from alasca import InputError, Place, Recipe, Task
 from alasca.cli import main
 from alasca.cli.arguments import data_of
-from alasca.training import suited, within
+from alasca.engine.workbench import Workbench
+from alasca.training import prepare, suited, within
 
 
 def numbers(count: int) -> Task:
@@ -39,6 +41,39 @@ def test_rare_classes_count_more():
     x = np.eye(10)
     assert suited(Task.from_arrays(x, [0] * 7 + [1] * 3))["balance"] == 0.5
     assert "balance" not in suited(Task.from_arrays(x, [0] * 6 + [1] * 4))
+
+
+def test_classes_weigh_by_what_an_epoch_draws():
+    """80 and 20 labels: at power 1 both weigh 50 in all; an epoch of 10 each needs no weights."""
+    task = Task.from_arrays(np.random.default_rng(0).normal(size=(100, 3)), [0] * 80 + [1] * 20)
+    recipe = Recipe(epochs=1, batch_size=4, val_fraction=0.0, balance=1.0)
+    weights = Workbench(prepare(recipe, task, Place(device="cpu")).job).loader.class_weight
+    assert weights is not None
+    assert weights.tolist() == [0.625, 2.5]
+    part = replace(recipe, epoch_samples=20)
+    assert Workbench(prepare(part, task, Place(device="cpu")).job).loader.class_weight is None
+
+
+def test_what_is_given_decides_what_suits():
+    """Weak views have no budget of strong ones; a task whose epochs are balanced parts is not balanced twice."""
+    task = Task.from_arrays(
+        np.zeros((20, 32, 32), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10
+    )
+    assert suited(task, {"augment": "weak"}) == {"method": "ce", "epochs": 60, "val_fraction": 0.0}
+    assert suited(task, {"augment": "randaugment"})["epochs"] == 120
+    uneven = replace(Task.from_arrays(np.eye(10), [0] * 8 + [1] * 2), epoch_samples=4)
+    assert "balance" not in suited(uneven)
+
+
+def test_a_part_of_a_part_is_measured_by_itself(monkeypatch):
+    """An epoch of 100 of 200 samples takes 2 steps; in a tenth of the time there are 10 of these 100, not 20 of 200."""
+    task = numbers(200)
+    recipe = Recipe(**suited(task) | {"epochs": 60, "batch_size": 2, "epoch_samples": 100})
+    now = iter(np.arange(0, 100, 0.1).tolist())
+    monkeypatch.setattr("alasca.training.defaults.Stopwatch.step", lambda self, done: self.times.append(next(now)))
+    found, words = within(recipe, task, Place(device="cpu"), 0.505 * 5 / 0.9 / 60)  # 5 epochs of a tenth of 50 steps
+    assert found.epoch_samples == 10
+    assert "10 of 100 samples" in words
 
 
 def test_who_holds_samples_out_is_not_overruled():

@@ -27,7 +27,7 @@ COUNTED = 0.4
 EVEN, EVEN_AT_LEAST = 0.5, 20
 """Samples of each class that stand for even exchanges there: a share of the mean class, and some beside them."""
 LEAST = 1e-3
-"""Of a probability whose logarithm is taken."""
+"""Of a probability whose logarithm is taken; of more than ten classes, 0.01 of all together."""
 BY_HEART = 0.85
 """Share of given labels from which on a network that predicts so many has learned them by heart."""
 
@@ -116,11 +116,13 @@ def together(given: np.ndarray, witnesses: Witnesses, weight: float) -> Evidence
 
 
 def agreement(given: np.ndarray, witnesses: Witnesses) -> float | None:
-    """How alike network and other samples judge the given labels, -1 to 1; None where one of them says nothing."""
-    others = witnesses.features if witnesses.cheap is None else witnesses.cheap
-    if witnesses.margin is None or others is None:
+    """How alike the network and a cheap classifier, which knows nothing of it, judge the given labels, -1 to 1.
+
+    None where there are not both: features are the network's own.
+    """
+    if witnesses.margin is None or witnesses.cheap is None:
         return None
-    both = scaled(witnesses.margin), scaled(log_odds(others, given))
+    both = scaled(witnesses.margin), scaled(log_odds(witnesses.cheap, given))
     return float(np.corrcoef(both)[0, 1]) if min(part.std() for part in both) > 0 else 0.0
 
 
@@ -183,11 +185,13 @@ def log_odds(probability: np.ndarray, given: np.ndarray) -> np.ndarray:
     >>> log_odds(np.array([[0.75, 0.25], [0.25, 0.75]]), np.array([0, 1])).round(4)  # log 3
     array([1.0986, 1.0986])
     """
-    likely = np.maximum(probability.astype(np.float64), LEAST)
     often, found = exchanges(probability, given), np.empty(len(given))
-    for label in np.unique(given):
-        rows = given == label
-        found[rows] = np.log(likely[rows, label]) - np.log(likely[rows] @ often[:, label])
+    least = min(LEAST, 10 * LEAST / probability.shape[1])
+    order = np.argsort(given, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(given[order])) + 1):
+        label = given[rows[0]]
+        likely = np.maximum(probability[rows].astype(np.float64), least)
+        found[rows] = np.log(likely[:, label]) - np.log(likely @ often[:, label])
     return found
 
 

@@ -37,7 +37,7 @@ def clean(
         Parameter(
             group=GROUPS[RUN],
             negative="",
-            help="Try a few other settings first, on labels that are held out; takes five times as long.",
+            help="Try a few other settings first, on labels that are held out; takes four to five times as long.",
         ),
     ] = False,
     settings: OpenOptions = OpenOptions(),  # noqa: B008  # frozen
@@ -51,7 +51,7 @@ def clean(
     Example: alasca clean photos/
     """
     from alasca.cli.telling import carry_out
-    from alasca.data import load_task
+    from alasca.data import load_task, relabelled
     from alasca.engine import Progress
     from alasca.runs import refuse_used
     from alasca.training import suited, train, within
@@ -64,12 +64,18 @@ def clean(
         raise InputError("auto: several processes; try with one, then give the settings that it took")
     refuse_used(folder)
     task = load_task(Recipe(data=spec, **given), where)
-    recipe = Recipe(data=spec, **{**suited(task), **given})
+    labelled = task if given.get("labels") is None else relabelled(task, given["labels"])
+    recipe = suits = Recipe(data=spec, **{**suited(labelled, given), **given})
+    del labelled
     if minutes is not None:
-        recipe, note = within(recipe, task, where, minutes / 2 if auto else minutes)
+        recipe, note = within(suits, task, where, minutes / 2 if auto else minutes)
         say(f"time     {note}")
     if auto:
-        recipe = replace(recipe, **tried(recipe, task, where, given, minutes))
+        tries = suits
+        if minutes is not None:
+            tries, _ = within(suits, task, where, minutes / 2 / count_of(suits, task, given))
+            tries = replace(tries, epochs=min(tries.epochs, recipe.epochs))
+        recipe = replace(recipe, **tried(tries, task, where, given))
     del task
 
     def work() -> RunFolder:
@@ -80,16 +86,19 @@ def clean(
     return carry_out(folder, work, tells=False)
 
 
-def tried(
-    recipe: Recipe, task: Task, place: Place, given: Collection[str], minutes: float | None
-) -> dict[str, Any]:  # fmt: skip
+def count_of(recipe: Recipe, task: Task, given: Collection[str]) -> int:
+    """How many tries there are."""
+    from alasca.training import choices
+
+    return 1 + sum(map(len, choices(recipe, task, given)))
+
+
+def tried(recipe: Recipe, task: Task, place: Place, given: Collection[str]) -> dict[str, Any]:
     """The changes of a few tries that are worth it, after saying what was tried."""
     from alasca.engine import Progress
-    from alasca.training import choices, chosen, told, within
+    from alasca.training import chosen, told
 
-    count = 1 + sum(map(len, choices(recipe, task, given)))
-    if minutes is not None:
-        recipe, _ = within(recipe, task, place, minutes / 2 / count)
+    count = count_of(recipe, task, given)
     say(f"tries    {count} settings on labels that are held out, {recipe.epochs} epochs each")
     best, trials = chosen(recipe, task, place, given, Progress.for_terminal(announces=False))
     tell([f"tried    {told(recipe, best, trials)}"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +11,7 @@ from cyclopts import Parameter
 from alasca.cli.cleaning import app as app
 from alasca.cli.codes import ENDED
 from alasca.errors import InputError
-from alasca.terminal import say
+from alasca.terminal import say, typed
 
 
 @app.command
@@ -39,7 +40,7 @@ def predict(
         raise InputError(f"out: {out} is there already, or its folder is not; choose another")
     model, recipe = load(run, network), RunFolder.open(run).recipe()
     parts = []
-    for names, values in named_inputs(model, recipe, inputs):
+    for names, values in named_inputs(model.transform, recipe, inputs):
         found = model.predict(values, prediction)
         frame = pd.DataFrame(found, columns=list(model.classes))
         best = found.argmax(1)
@@ -53,6 +54,67 @@ def predict(
     else:
         write_bytes(out, text.encode())
         say(f"Predictions: {out}")
+    return ENDED
+
+
+@app.command
+def embed(
+    data: Annotated[str, Parameter(help="As alasca clean takes them; with --new, as alasca predict does.")],
+    /,
+    *more: Annotated[str, Parameter(help="With --new: more pictures, folders, tables or texts.")],
+    network: Annotated[str, Parameter(help="timm:NAME for pictures, hf:NAME or hf:./FOLDER for texts.")],
+    out: Annotated[Path, Parameter(help="New .npz file.")],
+    weights: Annotated[
+        Path | None, Parameter(help="Of a timm network, a state dict. Default: the published ones.")
+    ] = None,
+    new: Annotated[bool, Parameter(help="Samples without labels, for alasca predict.", negative="")] = False,
+    input: Annotated[str | None, Parameter(help="Column of a table's pictures or texts.")] = None,
+    label: Annotated[str, Parameter(help="Column of a table's labels.")] = "label",
+    id: Annotated[str | None, Parameter(help="Column of sample ids.")] = None,
+    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> int:
+    """Write what a network that was trained on other data makes of each sample: a file for --features.
+
+    Published weights are looked for in the library's cache, and loaded from the network where they are not there.
+
+    Example: alasca embed photos/ --network timm:resnet50 --out photos.npz
+    """
+    import io
+
+    import numpy as np
+
+    from alasca.cli.arguments import data_of
+    from alasca.data import Transform, load_task
+    from alasca.data.raw import read_raw
+    from alasca.files import write_bytes
+    from alasca.recipe import Place, Recipe
+    from alasca.runs import named_inputs
+    from alasca.training import backbone, embedded_batches, embedded_task
+
+    if out.suffix != ".npz" or out.exists() or not out.parent.is_dir():
+        raise InputError(f"out: {out}: expected a new .npz file in a folder that is there")
+    if more and not new:
+        raise InputError(f"embed: {more[0]}: one data set at a time; --new takes several inputs")
+    used, ids, size = backbone(network, weights, device), [], None
+    recipe = Recipe(input=input, label=label, id=id)
+    if new:
+        transform = Transform(used.kind, size=used.side or None)
+        parts = []
+        for names, values in named_inputs(transform, recipe, (data, *more)):
+            ids += names
+            parts.append(values if used.kind == "texts" else read_raw(transform, values, None))
+        numbers = embedded_batches(iter(parts), used)
+    else:
+        spec = data_of(data)
+        size = used.side if used.kind == "pictures" and spec.partition(":")[0] in ("folder", "table", "hf") else None
+        task = load_task(replace(recipe, data=spec, image_size=size), Place())
+        ids, numbers = list(task.ids), embedded_task(task, used)
+    content = io.BytesIO()
+    np.savez(content, ids=np.array(ids), x=numbers)
+    write_bytes(out, content.getvalue())
+    say(f"Features: {out} ({numbers.shape[0]:,} samples by {numbers.shape[1]:,} numbers, {network})")
+    if not new:
+        say(f"Next:     alasca clean {typed(data)} --features {typed(out)}")
     return ENDED
 
 

@@ -56,7 +56,8 @@ class Workbench:
         pool, rest = parts(job.split, self.stage.part, job.recipe.seed, number)
         self.rest = rest
         self.holdout = None if job.split.held is None else SampleProbe(job.split.samples, job.split.held)
-        weights = class_weights(job.split.samples.labels[job.split.train], job.split.num_classes, job.recipe.balance)
+        drawn = job.split.samples.labels.cpu()[pool.draw(number, 0)]  # balanced already where an epoch is a part
+        weights = class_weights(drawn, job.split.num_classes, job.recipe.balance)
         self.loader = Loader(
             job.split.samples, pool, job.recipe.batch_size, job.recipe.seed, job.recipe.augment, weights
         )

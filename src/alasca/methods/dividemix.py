@@ -139,7 +139,7 @@ class DivideMix(Method):
     def warm(self, k: int, net: Net, batch: Batch) -> Step:
         """Cross-entropy, less the entropy of predictions where asked."""
         output = net(batch.views[0])
-        loss = cross_entropy(output.logits, batch.labels).mean()
+        loss = (batch.weight * cross_entropy(output.logits, batch.labels)).mean()
         if self.penalty:
             loss = loss - soft_cross_entropy(output.logits, output.logits.softmax(1)).mean()
         return Step(loss, (Seen(k, output, batch),))

@@ -17,30 +17,31 @@ from alasca.data.sources.labels import read_labels
 from alasca.data.sources.table_files import SUFFIXES, Table, read_tables, suffix_of
 from alasca.data.sources.tables import inputs_of, pictures_of, values_of
 from alasca.data.text import Texts
+from alasca.data.transform import Transform
 from alasca.errors import InputError
 from alasca.recipe import Recipe
-from alasca.runs.model import BATCH, Model
+from alasca.runs.model import BATCH
 
 Part = tuple[list[str], Any]
 
 
-def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator[Part]:
+def named_inputs(transform: Transform, recipe: Recipe, given: Sequence[str]) -> Iterator[Part]:
     """Names and raw inputs of samples, a batch at a time.
 
     Args:
-        model: that is to predict.
-        recipe: of its run: which columns of tables it read.
+        transform: of the run.
+        recipe: of the run: which columns of tables it read.
         given: paths of pictures, of folders of such, of tables, of NumPy files of numbers, or, of a run that was
             trained on texts, these.
 
     Raises:
         InputError: no such file, or of another kind than the run was trained on.
     """
-    kind = model.transform.kind
+    kind = transform.kind
     for text in given:
         path = Path(text)
         if suffix_of(path) in SUFFIXES and path.is_file():
-            yield from of_table(model, recipe, read_tables(text))
+            yield from of_table(transform, recipe, read_tables(text))
         elif kind == "numbers" and path.suffix.lower() in (".npy", ".npz") and path.is_file():
             names, values = named_numbers(text, "predict")
             yield from batches(names or [f"{path.name}/{row}" for row in range(len(values))], values)
@@ -64,12 +65,12 @@ def named_inputs(model: Model, recipe: Recipe, given: Sequence[str]) -> Iterator
             raise InputError(f"predict: {text}: {why}; expected {expected}, as the run was trained on {kind}")
 
 
-def of_table(model: Model, recipe: Recipe, table: Table) -> Iterator[Part]:
+def of_table(transform: Transform, recipe: Recipe, table: Table) -> Iterator[Part]:
     """The rows of a table, in the columns that the run was trained on."""
     if not len(table.frame):
         raise InputError(f"predict: {table.path} has no rows")
     names = table.row_ids(recipe.id if recipe.id in table.names else None)
-    if model.transform.columns:
+    if transform.columns:
         for start in range(0, len(names), BATCH):
             yield names[start : start + BATCH], table.frame.iloc[start : start + BATCH].reset_index(drop=True)
         return

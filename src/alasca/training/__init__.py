@@ -2,6 +2,9 @@
 
 from alasca.training.defaults import suited as suited
 from alasca.training.defaults import within as within
+from alasca.training.embedding import backbone as backbone
+from alasca.training.embedding import embedded_batches as embedded_batches
+from alasca.training.embedding import embedded_task as embedded_task
 from alasca.training.prepare import Prepared as Prepared
 from alasca.training.prepare import prepare as prepare
 from alasca.training.prepare import resolve as resolve

@@ -26,7 +26,8 @@ def announce(prepared: Prepared, folder: Path) -> list[tuple[str, str]]:
         ("samples", f"{counts}; {kind[split.samples.transform.kind].format(shape)}"),
         ("classes", class_counts(prepared.task.classes, split.samples.labels)),
     ]
-    weights = class_weights(split.samples.labels[split.train], split.num_classes, recipe.balance)
+    drawn = split.samples.labels.cpu()[split.pool(recipe.seed).draw(0, 0)]
+    weights = class_weights(drawn, split.num_classes, recipe.balance)
     if weights is not None:
         found.append(("balance", balance_told(prepared.task.classes, weights)))
     if split.noise_rate is not None:
@@ -48,12 +49,12 @@ def balance_told(classes: Sequence[str], weights: Tensor) -> str:
 
     >>> import torch
     >>> balance_told(("cat", "dog"), torch.tensor([3.2, 0.5]))
-    'rare classes count more: a sample of cat 3.2 times, one of dog 0.5'
+    'rare classes count more for the main classifier: a sample of cat 3.2 times, one of dog 0.5'
     """
     high, low = int(weights.argmax()), int(weights.argmin())
     return (
-        f"rare classes count more: a sample of {classes[high]} {weights[high]:.2g} times, one of {classes[low]} "
-        f"{weights[low]:.2g}"
+        f"rare classes count more for the main classifier: a sample of {classes[high]} {weights[high]:.2g} times, "
+        f"one of {classes[low]} {weights[low]:.2g}"
     )
 
 

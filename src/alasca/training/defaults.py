@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -36,26 +38,30 @@ LEAST = 5
 """Epochs below which a training says little of its labels."""
 
 
-def suited(task: Task) -> dict[str, Any]:
+def suited(task: Task, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
     """Settings of a recipe that suit a task.
 
     Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
     learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures, texts); elsewhere
     cross-entropy inside ALASCA, with strong views of pictures. Rare classes count more than others.
+
+    Args:
+        task: the data.
+        given: settings that a person chose, on which others depend.
     """
     counts = task.labels[task.labels >= 0].bincount()
     count, there = int(counts.sum()), counts[counts > 0]
     found: dict[str, Any] = {"epochs": int(min(MOST, max(FEWEST, round(VISITS / count)))), "method": "ce"}
     if task.held is None:
         found["val_fraction"] = 0.0
-    if len(there) and there.max() > UNEVEN * there.min():
+    if len(there) and there.max() > UNEVEN * there.min() and task.epoch_samples is None:
         found["balance"] = BALANCE
     if isinstance(task.inputs, Texts):
         return {**found, "method": "elr", "epochs": TEXT_EPOCHS}
     pictures = task.inputs.dtype == torch.uint8
     if not pictures or min(task.inputs.shape[2:]) < SMALL_SIDE:
         found["method"] = "elr"
-    else:
+    elif given.get("augment", "strong") != "weak":
         found |= {"augment": "strong", "epochs": int(min(MOST_STRONG, max(FEWEST, round(VISITS / count))))}
     if not pictures and count < SMALL_DATA:
         found |= {"batch_size": 32, "lr": 0.02}
@@ -96,9 +102,9 @@ def within(recipe: Recipe, task: Task, place: Place, minutes: float) -> tuple[Re
     if fit >= LEAST:
         epochs = min(2 * recipe.epochs, int(fit))
         return replace(recipe, epochs=epochs), f"{epochs} epochs fit {minutes:g} minutes ({each:.1f} seconds each)"
-    part = max(len(task.classes), recipe.batch_size, int(len(split.train) * fit / LEAST))
-    part = min(part, len(split.train))
+    whole = loader.pool_size
+    part = min(whole, max(len(task.classes), recipe.batch_size, int(whole * fit / LEAST)))
     return (
         replace(recipe, epochs=LEAST, epoch_samples=part),
-        f"{LEAST} epochs of {part:,} of {len(split.train):,} samples fit {minutes:g} minutes; more would be better",
+        f"{LEAST} epochs of {part:,} of {whole:,} samples fit {minutes:g} minutes; more would be better",
     )

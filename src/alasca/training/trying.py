@@ -14,8 +14,9 @@ import torch
 
 from alasca.data import Task, Texts
 from alasca.engine import Diverged, Progress, Trainer, borrowed_process
+from alasca.errors import InputError
 from alasca.recipe import Place, Recipe
-from alasca.training.defaults import SMALL_SIDE
+from alasca.training.defaults import MOST, SMALL_SIDE
 from alasca.training.prepare import prepare
 
 METHODS = ("ce", "elr", "gce")
@@ -65,8 +66,9 @@ def choices(recipe: Recipe, task: Task, given: Collection[str]) -> list[list[dic
     inputs = task.inputs
     large = not isinstance(inputs, Texts) and inputs.dtype == torch.uint8 and min(inputs.shape[2:]) >= SMALL_SIDE
     if large and "augment" not in given:
-        rest.append({"augment": "weak" if recipe.augment != "weak" else "strong"})
-    if "lr" not in given:
+        weak = {"augment": "weak"} if "epochs" in given else {"augment": "weak", "epochs": min(MOST, recipe.epochs)}
+        rest.append(weak if recipe.augment != "weak" else {"augment": "strong"})
+    if "lr" not in given and recipe.lr * SLOWER >= recipe.lr_min:
         rest.append({"lr": recipe.lr * SLOWER})
     return [*rounds, *([rest] if rest else [])]
 
@@ -110,16 +112,19 @@ def better(best: Trial, trial: Trial, before: Trial) -> Trial:
 
 def tried(recipe: Recipe, change: dict[str, Any], task: Task, place: Place, progress: Progress | None) -> Trial:
     """One try, of which nothing is kept but how it did at its end."""
-    own = replace(recipe, select="last", val_fraction=None if task.held is not None else HELD, **change)
+    share = None if task.held is not None else recipe.val_fraction or HELD
+    own = replace(recipe, select="last", val_fraction=share, **change)
     with borrowed_process(place):
         job = prepare(own, task, place).job
+        held = job.split.held
+        if held is None or not bool((job.split.samples.labels[held] >= 0).any()):
+            raise InputError("auto: no sample with a label can be held out; leave --auto out")
         try:
             history = Trainer(job, progress=progress).fit().history
         except Diverged:
             return Trial(change, None, 0.0)
-    assert job.split.held is not None
     agreement = history[-1]["val_accuracy"] / 100
-    return Trial(change, agreement, float(agreement * (1 - agreement) / len(job.split.held)) ** 0.5)
+    return Trial(change, agreement, float(agreement * (1 - agreement) / len(held)) ** 0.5)
 
 
 def told(recipe: Recipe, best: Trial, trials: list[Trial]) -> str:
