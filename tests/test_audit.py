@@ -337,7 +337,9 @@ def test_what_is_marked_and_what_is_changed():
     points, given, _ = planted(600, share=0.3)
     probability = neighbour_probabilities(points, given, 4, fold_numbers(600))
     for alike in (0.0, 0.5, 1.0):
-        found = judge(given, probability, scaled(margins(probability, given)), agreement=alike)
+        score = scaled(margins(probability, given))
+        found = judge(given, probability, score, agreement=alike)
+        assert found.clean_probability == pytest.approx(clean_probability(score, found.share, alike))
         wrong = 1 - found.clean_probability
         assert found.low > 0
         assert (found.issue == (wrong > 0.4)).all()
