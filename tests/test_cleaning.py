@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -585,7 +586,9 @@ def test_answers_give_the_share_and_recalibrate(table_run: RunFolder, tmp_path: 
     assert low <= 0.2 <= high
     assert np.nanmean(1 - found.quality) == pytest.approx(share, abs=1e-3)
     assert lines[0].startswith("Of labels marked fix")
-    assert (np.diff(found.quality[np.argsort(records.quality)]) >= -1e-9).all()  # the order stays
+    others = np.setdiff1d(np.argsort(records.quality, kind="stable"), rows)
+    others = others[np.argsort(records.quality[others], kind="stable")]
+    assert (np.diff(found.quality[others]) >= -1e-9).all(), "the order of those that nobody looked at stays"
     say(["audit", str(table_run.path), "--checked", str(path)])
     assert "by 60 answers" in capsys.readouterr().out
     path.unlink()
@@ -703,6 +706,48 @@ def test_labels_and_probabilities_of_any_model_in_files(tmp_path: Path, capsys):
         error = capsys.readouterr().err
         assert words in error, error
     assert not (tmp_path / "new.csv").exists()
+
+
+def test_answers_decide_what_is_changed(table_run: RunFolder, tmp_path: Path, capsys):
+    """Without a word, audit and repair follow the answers in check.csv: a right label stays, a wrong one is changed
+    where its suggestion is likely, and is otherwise for review."""
+    run = RunFolder.open(Path(shutil.copytree(table_run.path, tmp_path / "run")))
+    (run.path / "check.csv").unlink(missing_ok=True)
+    (run.path / "issues.csv").unlink(missing_ok=True)
+    records = run.records()
+    fix, review = (np.flatnonzero(records.decision == name) for name in ("fix", "review"))
+    keep = np.flatnonzero(records.decision == "keep")[:3]
+    said = {int(fix[0]): "yes", int(fix[1]): "no", int(keep[0]): "no", **{int(k): "yes" for k in keep[1:]}}
+    said |= {int(k): "no" for k in review[:2]}
+    rows = [{"id": records.ids[k], "label_is_right": answer} for k, answer in said.items()]
+    pd.DataFrame(rows).to_csv(run.path / "check.csv", index=False)
+    say(["audit", str(run.path)])
+    assert "by 7 answers" in " ".join(capsys.readouterr().out.split()) or len(review) < 2
+    found = pd.read_csv(run.path / "issues.csv").set_index("id")
+    assert found.loc[records.ids[fix[0]], ["decision", "label_quality"]].tolist() == ["keep", 1.0]
+    assert found.loc[records.ids[fix[1]], ["decision", "label_quality"]].tolist() == ["fix", 0.0]
+    assert found.loc[records.ids[keep[0]], "decision"] == "review"
+    for row in review[:2]:
+        chance = records.suggested_probability[row] / (1 - records.quality[row])
+        assert found.loc[records.ids[row], "decision"] == ("fix" if chance > 0.5 else "review")
+    say(["repair", str(run.path), "--to", str(tmp_path / "mine")])
+    assert "Decisions follow the answers" in " ".join(capsys.readouterr().out.split())
+    changed = set(pd.read_csv(tmp_path / "mine" / "changes.csv")["id"])
+    assert records.ids[fix[0]] not in changed
+    assert records.ids[fix[1]] in changed
+    assert changed == set(found.index[found["decision"] == "fix"])
+
+
+def test_a_fix_to_the_same_label_is_no_decision(table_run: RunFolder, tmp_path: Path, capsys):
+    say(["audit", str(table_run.path)])
+    frame = pd.read_csv(table_run.path / "issues.csv", dtype=str)
+    row = int((frame["decision"] == "keep").to_numpy().nonzero()[0][0])
+    frame.loc[row, "decision"] = "fix"
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    capsys.readouterr()
+    say(["repair", str(table_run.path), "--apply", str(tmp_path / "mine.csv"), "--to", str(tmp_path / "new")], 2)
+    assert "suggested is the label it has; write the right class there" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_what_goes_together_does_not_vouch_for_itself(tmp_path: Path, capsys):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from alasca.audit.verdict import FIX, KEEP, REVIEW, logistic
+from alasca.audit.verdict import FIX, KEEP, REVIEW, WORTH, logistic
 from alasca.data.sources import read_tables
 from alasca.errors import InputError
 from alasca.runs import Records
@@ -19,6 +19,8 @@ ANSWERS = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": Fa
 Z = 1.645
 """Of a 90% interval."""
 STRATA = (FIX, REVIEW, KEEP)
+FEWEST = 3
+"""Answers, at least."""
 
 
 def draw(records: Records, count: int, seed: int = 0) -> np.ndarray:
@@ -73,8 +75,8 @@ def answers_in(path: Path, records: Records) -> Mapping[int, bool]:
         if answer is None:
             raise InputError(f"checked: {table.where(k)}: label_is_right is {cell!r}; expected yes or no")
         found[where[str(sample)]] = answer
-    if len(found) < 3:
-        raise InputError(f"checked: {path} has {len(found)} answers; expected at least 3")
+    if len(found) < FEWEST:
+        raise InputError(f"checked: {path} has {len(found)} answers; expected at least {FEWEST}")
     return found
 
 
@@ -124,7 +126,42 @@ def checked(records: Records, answers: Mapping[int, bool]) -> tuple[Records, tup
         f"{100 * share:.0f}% of all labels are wrong (90% interval {100 * low:.0f} to {100 * high:.0f}%), by "
         f"{len(answers)} answers."
     )
-    return shifted(records, known, share), (share, low, high), lines
+    return by_answers(shifted(records, known, share), records, answers), (share, low, high), lines
+
+
+def by_answers(records: Records, before: Records, answers: Mapping[int, bool]) -> Records:
+    """The labels that a person looked at, as was said: right ones are kept.
+
+    Wrong ones are changed where the suggestion is likelier than not, and else left for review.
+
+    Args:
+        records: with probabilities that fit the answers.
+        before: as the run judged them.
+        answers: by row, whether the label is right.
+    """
+    quality, decision, issue = records.quality.copy(), records.decision.copy(), records.issue.copy()
+    suggested, sure = records.suggested.copy(), records.suggested_probability.copy()
+    for row, right in answers.items():
+        if right:
+            quality[row], decision[row], issue[row] = 1.0, KEEP, False
+            suggested[row], sure[row] = records.given[row], 1.0
+            continue
+        other = before.suggested[row] != before.given[row]
+        chance = before.suggested_probability[row] / max(1 - before.quality[row], 1e-12) if other else 0.0
+        quality[row], issue[row], suggested[row] = 0.0, True, before.suggested[row]
+        sure[row], decision[row] = min(1.0, chance), FIX if chance > 0.5 else REVIEW
+    return replace(
+        records, quality=quality, decision=decision, issue=issue, suggested=suggested, suggested_probability=sure
+    )
+
+
+def answered(path: Path) -> bool:
+    """Whether a sheet is there that holds enough answers."""
+    if not path.is_file():
+        return False
+    table = read_tables(str(path))
+    cells = table.column("label_is_right", "checked") if "label_is_right" in table.names else []
+    return sum(cell is not None and bool(str(cell).strip()) for cell in cells) >= FEWEST
 
 
 def shifted(records: Records, known: np.ndarray, share: float) -> Records:
@@ -148,7 +185,9 @@ def shifted(records: Records, known: np.ndarray, share: float) -> Records:
     suggested[other] *= (1 - quality[other]) / np.maximum(1 - records.quality[other], 1e-12)
     suggested = np.clip(suggested, 0, 1)
     decision = records.decision.copy()
-    decision[other & (suggested <= quality)] = REVIEW
+    if (decision == FIX).any():
+        decision[other & records.issue & (suggested > WORTH * quality)] = FIX
+    decision[other & (suggested <= WORTH * quality)] = REVIEW
     decision[other & (quality >= 0.5)] = KEEP
     issue = records.issue & (decision != KEEP)
     kept = np.where(issue | ~known, records.suggested, records.given)

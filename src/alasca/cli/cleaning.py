@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from alasca.runs import RunFolder
 
 
+CHECK = "check.csv"
+"""In a run's folder: labels drawn to be checked by hand, and the answers, which are followed once they are there."""
+
+
 @app.command
 def clean(
     data: Annotated[str, Parameter(help="A folder of pictures, a table, an archive, or what --data takes.")],
@@ -143,7 +147,7 @@ def audited(
     run: RunFolder, by: tuple[str, ...] = (), answers: Path | None = None, samples: bool = True
 ) -> tuple[list[str], Any]:
     """Write issues.csv and summary.html into a run's folder; the lines that say what was found, and the records."""
-    from alasca.audit.checking import answers_in, checked
+    from alasca.audit.checking import answered, answers_in, checked
     from alasca.audit.pages import PAGE, write_issues, write_page
     from alasca.audit.summary import summarise, told
     from alasca.repair.tables import column_by_id
@@ -153,6 +157,8 @@ def audited(
     columns = {name: column_by_id(run, records, name) for name in by}
     share = None
     lines: list[str] = []
+    if answers is None and answered(run.path / CHECK):
+        answers = run.path / CHECK
     if answers is not None:
         records, share, lines = checked(records, answers_in(answers, records))
     summary = summarise(run, records, columns)
@@ -195,7 +201,7 @@ def audit(
     lines, records = audited(opened, by, checked, samples)
     tell([*lines, f"Every label: {opened.path / 'issues.csv'}", f"One page:    {opened.path / 'summary.html'}"])
     if sample is not None:
-        path = opened.path / "check.csv"
+        path = opened.path / CHECK
         if path.exists():
             raise InputError(f"sample: {path} is there already, maybe with answers; move it away first")
         content = sheet(records, draw(records, sample, seed)).to_csv(index=False, lineterminator="\n")
@@ -228,15 +234,20 @@ def repair(
 
     Example: alasca repair runs/photos --dry-run
     """
+    from alasca.audit.checking import answered, answers_in, checked
     from alasca.repair import repair as repair_data
     from alasca.repair import undo as take_back
     from alasca.runs import RunFolder
 
     opened = RunFolder.open(run)
+    records = None
+    if not undo and answered(opened.path / CHECK):
+        records, _, _ = checked(opened.records(), answers_in(opened.path / CHECK, opened.records()))
+        tell([f"Decisions follow the answers in {opened.path / CHECK}"])
     if undo:
         say(counted(take_back(to or run / "repaired"), "step", "taken back"))
         return ENDED
-    found = repair_data(opened, apply, to, in_place, rename, dry_run)
+    found = repair_data(opened, apply, to, in_place, rename, dry_run, records)
     if not dry_run:
         tell_repaired(found)
         if found.data is not None:
@@ -322,7 +333,7 @@ def find(
     from alasca.files import open_regular, write_bytes
 
     if out.exists():
-        raise InputError(f"out: {out} is there already; choose another")
+        raise InputError(f"out: {out} is there already; choose another with --out")
     files = {"labels": labels, "pred-probs": pred_probs, "features": features}
     if group is not None and features is None:
         raise InputError("group: without features no sample vouches for another; give --features")

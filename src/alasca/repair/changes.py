@@ -112,6 +112,8 @@ def new_label(cells: pd.Series, name: str | None, given: str, where: str) -> str
     if decision in ("keep", "review"):
         return given
     if decision == "fix":
+        if str(cells["suggested"]) == given:
+            raise InputError(f"apply: {where}: fix, but suggested is the label it has; write the right class there")
         return str(cells["suggested"])
     if decision == DROP:
         return None

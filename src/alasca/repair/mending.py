@@ -44,7 +44,7 @@ class Repaired:
 
 def repair(
     run: RunFolder, apply: str = "fix", to: Path | None = None, in_place: bool = False, rename: bool = False,
-    dry_run: bool = False,
+    dry_run: bool = False, records: Records | None = None,
 ) -> Repaired:  # fmt: skip
     """Write the data that a run was trained on with better labels.
 
@@ -55,12 +55,13 @@ def repair(
         in_place: change the data where they lie instead; `undo` takes that back.
         rename: let pictures whose name is taken in their new folder have the old class before it.
         dry_run: write nothing.
+        records: of the run, where a person's answers have changed decisions; None: as the run judged.
 
     Raises:
         InputError: the run has not ended, the folder exists, data have changed, or names clash; nothing was written.
     """
     run.done()  # says what to type where it has not ended
-    records, described = run.records(), run.settings()
+    records, described = run.records() if records is None else records, run.settings()
     recipe, _ = found_from(run.recipe(), Place.from_json(described["place"]), Path(described["started_in"]))
     changes = decided(records, apply)
     folder = to or run.path / "repaired"

@@ -71,6 +71,9 @@ def of_table(transform: Transform, recipe: Recipe, table: Table) -> Iterator[Par
         raise InputError(f"predict: {table.path} has no rows")
     names = table.row_ids(recipe.id if recipe.id in table.names else None)
     if transform.columns:
+        absent = [column.name for column in transform.columns if column.name not in table.names]
+        if absent:
+            raise InputError(f"predict: {table.path} has no column {', '.join(absent)}, which the run was trained on")
         for start in range(0, len(names), BATCH):
             yield names[start : start + BATCH], table.frame.iloc[start : start + BATCH].reset_index(drop=True)
         return

@@ -16,6 +16,7 @@ from alasca.data.pictures import SUFFIXES, PictureFiles
 from alasca.data.samples import subset
 from alasca.data.sources.arrays import as_inputs
 from alasca.data.sources.base import check_task, numbers_of_groups, shortened
+from alasca.data.sources.cells import kind_of_cells
 from alasca.data.sources.columns import Choice, choose_columns, table_numbers, told, unseen
 from alasca.data.sources.giveaways import NUMBERED, holds_labels
 from alasca.data.sources.labels import Labels, assign, read_labels
@@ -217,10 +218,29 @@ def columns_of(inputs: Any, labels: Labels) -> Choice:
             left[name] = f"{name} (counts the rows)"
         elif holds_labels(name, cells, levels):
             left[name] = f"{name} (says the label)"
+        elif are_codes(cells):
+            left[name] = f"{name} ({len(set(map(str, cells))):,} different codes)"
     names = [name for name in table.names if name not in left] or table.names
     choice = choose_columns(table, names, np.ones(len(inputs), dtype=bool), True)
     unread = f"; not read: {shortened(list(left.values()))}" if len(names) < len(table.names) else ""
     return choice._replace(notes=(f"numbers in {told(choice.columns)}{unread}", *choice.notes))
+
+
+FEW = 20
+"""Texts of which nothing can be said yet."""
+
+
+def are_codes(cells: Sequence[Any]) -> bool:
+    """Whether cells are texts of one word or two, most of them different: names, codes, amounts with a sign.
+
+    >>> codes = [f"A-{k}" for k in range(20)]
+    >>> are_codes(codes), are_codes(["red", "blue"] * 10), are_codes([f"{code} is red" for code in codes])
+    (True, False, False)
+    """
+    texts = [str(cell) for cell in cells if cell is not None and cell == cell]
+    if len(texts) < FEW or kind_of_cells(cells)[0] not in ("text", "category"):
+        return False
+    return len(set(texts)) > len(texts) / 2 and sum(len(text.split()) for text in texts) <= 2 * len(texts)
 
 
 def read_inputs(what: str, values: Any, columns: tuple[Column, ...], texts: bool = False) -> Any:
