@@ -130,7 +130,7 @@ def test_what_is_wrong_is_said(weights: Path, tmp_path: Path, monkeypatch: pytes
         (["photos", "--network", "timm:nope", *known], "timm has no model 'nope'"),
         (["photos", "--network", "resnet18", *known], "expected timm:NAME for pictures, or hf:NAME for texts"),
         (["photos", "--network", NAME, "--weights", "no.pt", "--out", "o.npz"], "weights: no such file: no.pt"),
-        (["photos", "--network", NAME, "--weights", "bad.safetensors", "--out", "o.npz"], "is no state dict"),
+        (["photos", "--network", NAME, "--weights", "bad.safetensors", "--out", "o.npz"], "is no file of safetensors"),
         (["photos", "--network", NAME, "--weights", "other.safetensors", "--out", "o.npz"], "expected a state of that"),
         (["photos", "--network", "hf:x", *known], "weights: only for timm networks"),
         (["t.csv", "--network", NAME, *known], "it reads pictures, but the data are rows of numbers"),

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from alasca.cli.cleaning import app as app
 from alasca.cli.codes import ENDED
+from alasca.cli.finding import app as app
 from alasca.errors import InputError
 from alasca.terminal import say, typed
 
@@ -65,7 +65,7 @@ def embed(
     network: Annotated[str, Parameter(help="timm:NAME for pictures, hf:NAME or hf:./FOLDER for texts.")],
     out: Annotated[Path, Parameter(help="New .npz file.")],
     weights: Annotated[
-        Path | None, Parameter(help="Of a timm network, a state dict. Default: the published ones.")
+        Path | None, Parameter(help="Of a timm network, .safetensors. Default: the published ones.")
     ] = None,
     new: Annotated[bool, Parameter(help="Samples without labels, for alasca predict.", negative="")] = False,
     input: Annotated[str | None, Parameter(help="Column of a table's pictures or texts.")] = None,

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,8 +41,8 @@ def backbone(name: str, file: Path | None = None, device: str = "auto", max_leng
 
     Args:
         name: ``"timm:NAME"``, or ``"hf:NAME"`` where NAME may be a folder.
-        file: weights of a timm network, a state dict (safetensors, or torch's without code); None: the published
-            ones, which timm loads from its cache or the network.
+        file: weights of a timm network, its state dict as safetensors; None: the published ones, which timm loads
+            from its cache or the network.
         device: as `Place` takes it.
         max_length: tokens of a text that are read.
 
@@ -96,19 +98,14 @@ def load_weights(net: nn.Module, file: Path, name: str) -> None:
     if not file.is_file():
         raise InputError(f"weights: no such file: {file}")
     try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found: Any = load_file(file)
-        else:
-            found = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # archives and pickles are broken in as many ways
-        raise InputError(f"weights: {file} is no state dict ({first_sentence(error)})") from error
-    for key in ("state_dict", "model"):
-        found = found[key] if isinstance(found, dict) and isinstance(found.get(key), dict) else found
+        state = load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise InputError(
+            f"weights: {file} is no file of safetensors ({first_sentence(error)}); write yours with "
+            "safetensors.torch.save_file(net.state_dict(), FILE)"
+        ) from error
     own = net.state_dict()
-    state = found if isinstance(found, dict) else {}
-    if odd := [key for key in own if not isinstance(state.get(key), Tensor) or state[key].shape != own[key].shape]:
+    if odd := [key for key in own if key not in state or state[key].shape != own[key].shape]:
         raise InputError(
             f"weights: {file} has no {odd[0]} of shape {list(own[odd[0]].shape)}, nor {len(odd) - 1:,} more of {name}; "
             "expected a state of that network"
