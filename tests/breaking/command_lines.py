@@ -61,7 +61,11 @@ COMMANDS = [
     ["audit", "none", "--sample", "x"], ["audit", "none", "--checked", "none"], ["repair"], ["repair", "none"],
     ["repair", "."], ["repair", "none", "--undo"], ["repair", "none", "--apply", "none"], ["predict"], ["predict", "none"],
     ["predict", "none", "x"], ["predict", "."], ["export"], ["export", "none"], ["export", "."], ["export", "none", "--to", "keras"], ["find"], ["find", "none"], ["find", "none", "--features", "none"],
-    ["find", "/dev/null"], ["find", "/"], ["find", "none", "--bogus"],
+    ["find", "/dev/null"], ["find", "/"], ["find", "none", "--bogus"], ["find", "none", "--group", "g"], ["embed"],
+    ["embed", "none"], ["embed", "none", "--network", "timm:resnet18", "--out", "none"],
+    ["embed", "none", "--network", "none", "--out", "none.npz"], ["embed", "none", "--network", "timm:", "--out", "o.npz"],
+    ["embed", "none", "--network", "timm:resnet18", "--weights", "none", "--out", "o.npz"], ["clean", "none", "--auto"],
+    ["clean", "none", "--auto", "--minutes", "none"], ["clean", "none", "--balance", "2"], ["clean", "none", "--augment", "none"],
 ]  # fmt: skip
 
 
