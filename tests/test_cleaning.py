@@ -19,7 +19,7 @@ from PIL import Image
 
 import alasca
 from alasca import InputError, Place, Recipe, Task, train
-from alasca.audit.checking import answers_in, checked, draw, sheet, wilson
+from alasca.audit.checking import Answer, answers_in, checked, draw, sheet, texts_of, wilson
 from alasca.audit.pages import write_issues
 from alasca.audit.summary import summarise, to_review
 from alasca.cli import main
@@ -27,6 +27,7 @@ from alasca.repair import decided, repair, undo
 from alasca.repair.cells import rewritten
 from alasca.repair.changes import Change, as_table
 from alasca.runs import RunFolder
+from alasca.training import advice
 
 CLASSES = ("ant", "bee", "cat", "dog")
 ROWS = 240
@@ -602,7 +603,9 @@ def test_draws_are_seeded_and_bounded(table_run: RunFolder):
     assert sorted(draw(records, ROWS)) == list(range(ROWS))
     with pytest.raises(InputError, match="sample: 2, expected 3 to 240"):
         draw(records, 2)
-    assert list(sheet(records, draw(records, 5))) == ["id", "given_label", "suggested_label", "label_is_right"]
+    heads = ["id", "given_label", "suggested_label", "label_is_right", "right_label"]
+    assert list(sheet(records, draw(records, 5))) == heads
+    assert sheet(records, np.array([2, 0]), ["a", "b", "c"])["text"].tolist() == ["c", "a"]
 
 
 def test_an_interval_from_a_book():
@@ -622,13 +625,21 @@ def test_an_interval_from_a_book():
         ("id,label_is_right\nrows.csv/x,yes\n", "id 'rows.csv/x' is none of the run's"),
         ("id,label_is_right\nrows.csv/1,yes\n", "has 1 answers; expected at least 3"),
         ("id,right\nrows.csv/1,yes\n", "has no column 'label_is_right'"),
+        (
+            "id,label_is_right,right_label\nrows.csv/1,no,antt\n",
+            "right_label 'antt' is no class of the run; did you mean",
+        ),
+        ("id,label_is_right,right_label\nrows.csv/1,yes,OTHER\n", "label_is_right is yes, but right_label is"),
+        ("id,label_is_right,right_label\nrows.csv/1,no,OWN\n", "label_is_right is no, but right_label is"),
     ],
 )
 def test_bad_answers_are_one_line(table_run: RunFolder, tmp_path: Path, content: str, words: str):
-    path = tmp_path / "check.csv"
+    path, records = tmp_path / "check.csv", table_run.records()
+    own = records.given[records.ids.index("rows.csv/1")]
+    content = content.replace("OWN", records.name(own)).replace("OTHER", records.name(1 - own if own < 2 else 0))
     path.write_text(content)
     with pytest.raises(InputError, match=r".") as error:
-        answers_in(path, table_run.records())
+        answers_in(path, records)
     assert words in str(error.value)
 
 
@@ -643,6 +654,12 @@ def test_counts_by_class_and_pair_add_up(table_run: RunFolder):
     assert found.pairs["count"].sum() == records.issue.sum()
     assert (found.pairs["given"] != found.pairs["suggested"]).all()
     assert found.classes["expected_wrong"].sum() == pytest.approx((1 - records.quality).sum(), abs=0.5)
+    half = found.slices["half"].set_index("half").loc["a"]
+    wrong, done = 1 - records.quality[:120], table_run.done()
+    spread = 120 * (done["wrong_share_high"] - done["wrong_share_low"]) / 2
+    beside = (spread**2 + 1.64**2 * (wrong * (1 - wrong)).sum()) ** 0.5
+    assert half["from"] == pytest.approx(max(0, wrong.sum() - beside), abs=0.06)
+    assert half["to"] == pytest.approx(min(120, wrong.sum() + beside), abs=0.06)
 
 
 def test_how_many_to_review_by_hand():
@@ -719,14 +736,22 @@ def test_answers_decide_what_is_changed(table_run: RunFolder, tmp_path: Path, ca
     keep = np.flatnonzero(records.decision == "keep")[:3]
     said = {int(fix[0]): "yes", int(fix[1]): "no", int(keep[0]): "no", **{int(k): "yes" for k in keep[1:]}}
     said |= {int(k): "no" for k in review[:2]}
-    rows = [{"id": records.ids[k], "label_is_right": answer} for k, answer in said.items()]
+    rows = [{"id": records.ids[k], "label_is_right": answer, "right_label": ""} for k, answer in said.items()]
+    named = int(np.flatnonzero(records.decision == "keep")[3])  # the right class alone says no
+    better = next(name for k, name in enumerate(records.classes) if k != records.given[named])
+    rows.append({"id": records.ids[named], "label_is_right": "", "right_label": better})
     pd.DataFrame(rows).to_csv(run.path / "check.csv", index=False)
     say(["audit", str(run.path)])
-    assert "by 7 answers" in " ".join(capsys.readouterr().out.split()) or len(review) < 2
+    assert "by 8 answers" in " ".join(capsys.readouterr().out.split()) or len(review) < 2
     found = pd.read_csv(run.path / "issues.csv").set_index("id")
     assert found.loc[records.ids[fix[0]], ["decision", "label_quality"]].tolist() == ["keep", 1.0]
     assert found.loc[records.ids[fix[1]], ["decision", "label_quality"]].tolist() == ["fix", 0.0]
     assert found.loc[records.ids[keep[0]], "decision"] == "review"
+    assert found.loc[records.ids[named], ["decision", "suggested", "suggested_probability"]].tolist() == [
+        "fix",
+        better,
+        1,
+    ]
     for row in review[:2]:
         chance = records.suggested_probability[row] / (1 - records.quality[row])
         assert found.loc[records.ids[row], "decision"] == ("fix" if chance > 0.5 else "review")
@@ -918,7 +943,7 @@ def test_its_own_labels_leave_nothing_out(tmp_path: Path):
 
 def test_answers_that_all_labels_are_right_leave_nothing_to_fix(table_run: RunFolder):
     records = table_run.records()
-    found, (share, _, _), _ = checked(records, dict.fromkeys(draw(records, 60).tolist(), True))
+    found, (share, _, _), _ = checked(records, dict.fromkeys(draw(records, 60).tolist(), Answer(True)))
     assert share == 0
     assert not found.issue.any()
     assert (found.decision == "keep").all()
@@ -1042,3 +1067,19 @@ def test_parquet_files_that_lack_the_new_class(tmp_path: Path):
     found = pd.concat([pd.read_parquet(path) for path in sorted(Path(repaired.data[6:]).glob("*.parquet"))])
     assert found["label"].dtype == frame["label"].dtype
     assert (found["label"].to_numpy() != frame.sort_values("label", kind="stable")["label"].to_numpy()).sum() > 20
+
+
+def test_few_pictures_a_class_are_told_of_features():
+    few = Task.from_arrays(np.zeros((60, 3, 20, 20), np.uint8), [0, 1] * 30)
+    assert str(advice(few, Recipe())).startswith("30 pictures a class are few")
+    assert advice(few, Recipe(pretrained=True)) is None
+    assert advice(Task.from_arrays(np.zeros((400, 3, 8, 8), np.uint8), [0, 1] * 200), Recipe()) is None
+    assert advice(Task.from_arrays(np.zeros((60, 3), np.float32), [0, 1] * 30), Recipe()) is None
+
+
+def test_texts_to_check_are_shown_whole(tmp_path: Path):
+    true, given = noisy()
+    write_texts(tmp_path / "t.csv", given, true)
+    run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=1, val_fraction=0.0), folder=tmp_path / "run")
+    texts = texts_of(run, run.records())
+    assert texts == pd.read_csv(tmp_path / "t.csv")["text"].tolist()

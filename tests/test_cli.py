@@ -18,9 +18,10 @@ from alasca import list_methods
 from alasca.cli import main
 from alasca.engine import Stopped
 from alasca.engine.progress import LineProgress
+from alasca.errors import InputError
 from alasca.methods import method_of
 from alasca.recipe import Recipe
-from alasca.runs import RunFolder
+from alasca.runs import RunFolder, claimed
 from doors import made_method, resealed
 
 FAST = ["--epochs", "2", "--limit", "80", "--batch-size", "32", "--device", "cpu"]
@@ -532,6 +533,11 @@ def test_a_report_on_a_stopped_run_shows_what_there_is(tmp_path: Path, capsys, m
     code, out, err = run("report", "a", capsys=capsys)
     assert (code, err) == (0, "")
     assert "a has not ended; continue it with: alasca resume a" in out
+    with (
+        claimed(Path("a")),
+        pytest.raises(InputError, match=f"process {os.getpid()} goes on with it, wait for its end"),
+    ):
+        RunFolder.open(Path("a")).done()
     page = Path("a/report.html").read_text()
     assert "It has ended 2 of 2 epochs" in page
     assert "Accuracy over epochs" in page
@@ -574,7 +580,7 @@ def test_an_empty_class_folder_is_told_and_left_out(tmp_path: Path):
     (tmp_path / "c").mkdir()
     task = read(f"folder:{tmp_path}", image_size=8, workers=0)
     assert task.classes == ("a", "b")
-    assert task.notes[:2] == ("2 files taken, none left out", "folders without pictures are no classes: c")
+    assert task.notes[:2] == ("2 pictures found", "folders without pictures are no classes: c")
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(1.0, ["ce  5 epochs, about 7:53"]), (0.01, [])])

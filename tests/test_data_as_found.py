@@ -257,7 +257,7 @@ def test_every_ending_links_and_what_is_left_out(tmp_path: Path):
     assert Counter(name.split("/")[0] for name in task.ids) == {"cat": 8, "dog": 6}
     assert "dog/linked/2.png" in task.ids
     assert task.notes[0] == (
-        "14 files taken, left out: 2 hidden, 2 no pictures (.txt), 3 of other programs, 1 pictures beside the class folders"
+        "14 pictures found; left out: 2 hidden, 2 no pictures (.txt), 3 of other programs, 1 pictures beside the class folders"
     )
     (store / "store" / "loop").symlink_to(root / "dog")
     with pytest.raises(InputError, match="loop is a link back to .*dog, which holds it; remove the link"):
@@ -752,6 +752,22 @@ def test_labels_in_other_columns_are_left_out_or_told(tmp_path: Path):
         read(f"table:{tmp_path / 't.csv'}", input="a,label")
     other = read(f"table:{tmp_path / 't.csv'}", label="species", input="a")
     assert "label" in told(other).partition("not read: ")[2], "a usual name that is not used is told"
+
+
+def test_who_labelled_and_which_row_it_is_teach_nothing(tmp_path: Path):
+    frame = pd.DataFrame({
+        "a": R.normal(size=40), "annotator": np.array(["kim", "lee"])[R.integers(0, 2, 40)], "labelledBy": R.integers(0, 3, 40),
+        "serial": R.permutation(9000)[:40], "order_id": R.permutation(9000)[:40], "rooms": R.permutation(9000)[:40],
+        "operator": np.array(["x", "y"])[R.integers(0, 2, 40)], "label": np.array(["cat", "dog"])[np.arange(40) % 2],
+    })  # fmt: skip
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    task = read(f"table:{tmp_path / 't.csv'}")
+    assert [column.name for column in task.columns] == ["a", "rooms", "operator"]
+    for name in ("annotator", "labelledBy"):
+        assert f"{name} (tells of the labelling)" in told(task)
+    for name in ("serial", "order_id"):
+        assert f"{name} (names the rows)" in told(task)
+    assert len(read(f"table:{tmp_path / 't.csv'}", input="a,annotator,serial").columns) == 3, "--input decides"
 
 
 def test_json_by_columns_goes_by_key(tmp_path: Path):

@@ -61,7 +61,7 @@ def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
     assert len(records.ids) == 10
     assert not {"a/2.jpg", "b/1.jpg"} & set(records.ids)
     assert run.settings()["notes"] == [
-        "12 files taken, none left out",
+        "12 pictures found",
         f"left out 2 pictures that can't be read: {photos}/a/2.jpg, {photos}/b/1.jpg",
     ]
 

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from alasca.audit.verdict import FIX, KEEP, REVIEW, WORTH, logistic
+from alasca.data import Texts, load_task
 from alasca.data.sources import read_tables
+from alasca.data.sources.table_files import whole
 from alasca.errors import InputError
-from alasca.runs import Records
+from alasca.recipe import Place, found_from
+from alasca.runs import Records, RunFolder
 from alasca.values import nearest
 
 ANSWERS = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 Z = 1.645
 """Of a 90% interval."""
+NAMED = "right_label"
+"""Column of the class that is right, where a person knows it."""
 STRATA = (FIX, REVIEW, KEEP)
 FEWEST = 3
 """Answers, at least."""
+
+
+class Answer(NamedTuple):
+    """What a person says of a label: whether it is right, and which class is, where it is not and that was written."""
+
+    right: bool
+    label: int | None = None
 
 
 def draw(records: Records, count: int, seed: int = 0) -> np.ndarray:
@@ -48,33 +61,74 @@ def draw(records: Records, count: int, seed: int = 0) -> np.ndarray:
     return rng.permutation(np.concatenate(found))
 
 
-def sheet(records: Records, rows: np.ndarray) -> pd.DataFrame:
-    """What a person fills in: ``label_is_right`` with yes or no."""
-    return pd.DataFrame({
+def sheet(records: Records, rows: np.ndarray, texts: Sequence[str] | None = None) -> pd.DataFrame:
+    """What a person fills in: ``label_is_right`` with yes or no, and beside a no, where known, ``right_label``.
+
+    Args:
+        records: of the run.
+        rows: that were drawn.
+        texts: what the samples say ``[N]``; None: they are no texts.
+    """
+    found = pd.DataFrame({
         "id": [records.ids[k] for k in rows], "given_label": [records.name(records.given[k]) for k in rows],
-        "suggested_label": [records.name(records.suggested[k]) for k in rows], "label_is_right": "",
+        "suggested_label": [records.name(records.suggested[k]) for k in rows], "label_is_right": "", "right_label": "",
     })  # fmt: skip
+    if texts is not None:
+        found.insert(1, "text", [texts[k] for k in rows])
+    return found
 
 
-def answers_in(path: Path, records: Records) -> Mapping[int, bool]:
-    """The answers in a filled sheet: by row, whether the label is right. Rows without an answer are left out.
+def texts_of(run: RunFolder, records: Records) -> list[str] | None:
+    """What the samples of a run say ``[N]``, read from its data; None: they are no texts, or are in memory only.
 
     Raises:
-        InputError: no such column, an id that the run does not have, or an answer that is neither yes nor no.
+        InputError: the data are not there any more, or others.
+    """
+    described = run.settings()
+    if not run.excerpts() or described["from_program"]:
+        return None
+    place = Place.from_json(described["place"])
+    task = load_task(*found_from(run.recipe(), place, Path(described["started_in"])))
+    assert isinstance(task.inputs, Texts), "a run with excerpts is one of texts"
+    texts = dict(zip(task.ids, task.inputs.values, strict=True))
+    if odd := [sample for sample in records.ids if sample not in texts]:
+        raise InputError(f"sample: {run.recipe().data} has no row {odd[0]!r} any more; put the run's data back")
+    return [texts[sample] for sample in records.ids]
+
+
+def answers_in(path: Path, records: Records) -> Mapping[int, Answer]:
+    """The answers in a filled sheet, by row. Rows without an answer are left out; a right label alone is one.
+
+    Raises:
+        InputError: no such column, an id or a class that the run does not have, or an answer that is neither yes nor
+            no.
     """
     table = read_tables(str(path))
     where, found = {sample: row for row, sample in enumerate(records.ids)}, {}
     ids, cells = table.column("id", "checked"), table.column("label_is_right", "checked")
-    for k, (sample, cell) in enumerate(zip(ids, cells, strict=True)):
-        if cell is None or not str(cell).strip():
+    classes = table.column(NAMED, "checked") if NAMED in table.names else [None] * len(ids)
+    for k, (sample, cell, named) in enumerate(zip(ids, cells, classes, strict=True)):
+        said, name = ("" if each is None else whole(each).strip() for each in (cell, named))
+        if not said and not name:
             continue
         if str(sample) not in where:
             near = nearest(str(sample), where, "see samples.csv")
             raise InputError(f"checked: {table.where(k)}: id {str(sample)!r} is none of the run's; {near}")
-        answer = ANSWERS.get(str(cell).strip().lower())
-        if answer is None:
+        row = where[str(sample)]
+        label = records.classes.index(name) if name in records.classes else None
+        if name and label is None:
+            near = nearest(name, records.classes, f"expected one of {', '.join(records.classes[:20])}")
+            raise InputError(f"checked: {table.where(k)}: {NAMED} {name!r} is no class of the run; {near}")
+        same = label == records.given[row]
+        right = ANSWERS.get(said.lower(), None if said else same)
+        if right is None:
             raise InputError(f"checked: {table.where(k)}: label_is_right is {cell!r}; expected yes or no")
-        found[where[str(sample)]] = answer
+        if label is not None and right != same:
+            raise InputError(
+                f"checked: {table.where(k)}: label_is_right is {said}, but {NAMED} is {name!r} and the label "
+                f"{records.name(records.given[row])!r}"
+            )
+        found[row] = Answer(right, label)
     if len(found) < FEWEST:
         raise InputError(f"checked: {path} has {len(found)} answers; expected at least {FEWEST}")
     return found
@@ -93,7 +147,7 @@ def wilson(hits: int, count: int) -> tuple[float, float]:
     return max(0.0, (middle - half) / (1 + z)), min(1.0, (middle + half) / (1 + z))
 
 
-def checked(records: Records, answers: Mapping[int, bool]) -> tuple[Records, tuple[float, float, float], list[str]]:
+def checked(records: Records, answers: Mapping[int, Answer]) -> tuple[Records, tuple[float, float, float], list[str]]:
     """What answers say: records whose probabilities fit them, the share of wrong labels with its interval, and words.
 
     Each decision is a stratum: the answers of one speak for all labels with that decision.
@@ -105,7 +159,7 @@ def checked(records: Records, answers: Mapping[int, bool]) -> tuple[Records, tup
     total, share, variance, lines = int(known.sum()), 0.0, 0.0, []
     for name in STRATA:
         size = int((records.decision[known] == name).sum())
-        own = [right for row, right in answers.items() if known[row] and records.decision[row] == name]
+        own = [each.right for row, each in answers.items() if known[row] and records.decision[row] == name]
         if not size:
             continue
         if not own:
@@ -129,26 +183,30 @@ def checked(records: Records, answers: Mapping[int, bool]) -> tuple[Records, tup
     return by_answers(shifted(records, known, share), records, answers), (share, low, high), lines
 
 
-def by_answers(records: Records, before: Records, answers: Mapping[int, bool]) -> Records:
+def by_answers(records: Records, before: Records, answers: Mapping[int, Answer]) -> Records:
     """The labels that a person looked at, as was said: right ones are kept.
 
-    Wrong ones are changed where the suggestion is likelier than not, and else left for review.
+    Wrong ones are changed to the class that was named, or where the suggestion is likelier than not, and else left for
+    review.
 
     Args:
         records: with probabilities that fit the answers.
         before: as the run judged them.
-        answers: by row, whether the label is right.
+        answers: by row.
     """
     quality, decision, issue = records.quality.copy(), records.decision.copy(), records.issue.copy()
     suggested, sure = records.suggested.copy(), records.suggested_probability.copy()
-    for row, right in answers.items():
+    for row, (right, label) in answers.items():
         if right:
             quality[row], decision[row], issue[row] = 1.0, KEEP, False
             suggested[row], sure[row] = records.given[row], 1.0
             continue
         other = before.suggested[row] != before.given[row]
         chance = before.suggested_probability[row] / max(1 - before.quality[row], 1e-12) if other else 0.0
-        quality[row], issue[row], suggested[row] = 0.0, True, before.suggested[row]
+        if label is not None:
+            chance = 1.0
+        quality[row], issue[row] = 0.0, True
+        suggested[row] = before.suggested[row] if label is None else label
         sure[row], decision[row] = min(1.0, chance), FIX if chance > 0.5 else REVIEW
     return replace(
         records, quality=quality, decision=decision, issue=issue, suggested=suggested, suggested_probability=sure
@@ -160,8 +218,8 @@ def answered(path: Path) -> bool:
     if not path.is_file():
         return False
     table = read_tables(str(path))
-    cells = table.column("label_is_right", "checked") if "label_is_right" in table.names else []
-    return sum(cell is not None and bool(str(cell).strip()) for cell in cells) >= FEWEST
+    columns = [table.column(name, "checked") for name in ("label_is_right", NAMED) if name in table.names]
+    return sum(any(cell is not None and str(cell).strip() for cell in row) for row in zip(*columns)) >= FEWEST  # noqa: B905
 
 
 def shifted(records: Records, known: np.ndarray, share: float) -> Records:

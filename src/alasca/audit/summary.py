@@ -25,7 +25,8 @@ class Summary:
         share, low, high: estimated share of wrong labels with its 90% interval, 0 to 1; None: not known.
         fix, review: how many are marked so.
         findings: a line each for what a person should know.
-        classes: a row a class: ``class, labels, fix, review, expected_wrong``.
+        classes: a row a class: ``class, labels, fix, review, expected_wrong``, with ``from`` and ``to``, its 90%
+            interval.
         pairs: a row a pair of classes that is confused: ``given, suggested, count, fix``, the most frequent first.
         slices: the same as `classes` by the values of a column, for each column asked for.
         checked: what a person's answers say, a line each; see `alasca.audit.checking`.
@@ -53,7 +54,9 @@ def summarise(run: RunFolder, records: Records, columns: Mapping[str, Sequence[s
         records: of it; maybe recalibrated since.
         columns: values of further columns ``[N]``, by which labels are counted.
     """
-    done = run.done()
+    done, spread = run.done(), 0.0
+    if done.get("wrong_share_low") is not None:
+        spread = (done["wrong_share_high"] - done["wrong_share_low"]) / 2
     labelled = records.given >= 0
     names = np.array([records.name(label) for label in records.given])
     wrong = records.issue & labelled
@@ -62,25 +65,40 @@ def summarise(run: RunFolder, records: Records, columns: Mapping[str, Sequence[s
         "count": 1, "fix": (records.decision == FIX)[wrong].astype(int),
     }).groupby(["given", "suggested"], as_index=False).sum()  # fmt: skip
     pairs = pairs.sort_values(["count", "given", "suggested"], ascending=[False, True, True]).reset_index(drop=True)
-    sliced = {name: counted(np.array(values, dtype=object), records, name) for name, values in (columns or {}).items()}
+    sliced = {
+        name: counted(np.array(values, dtype=object), records, name, spread) for name, values in (columns or {}).items()
+    }
     return Summary(
         int(labelled.sum()), int((~labelled).sum()), done.get("wrong_share"), done.get("wrong_share_low"),
         done.get("wrong_share_high"), int((records.decision == FIX).sum()),
         int(((records.decision == REVIEW) & labelled).sum()), tuple(done["findings"]),
-        counted(names, records, "class"), pairs, sliced,
+        counted(names, records, "class", spread), pairs, sliced,
     )  # fmt: skip
 
 
-def counted(groups: np.ndarray, records: Records, name: str) -> pd.DataFrame:
-    """A row a group, the largest expected share of wrong labels first: labels, fix, review, and how many are wrong."""
+def counted(groups: np.ndarray, records: Records, name: str, spread: float) -> pd.DataFrame:
+    """A row a group, the largest expected share of wrong labels first: labels, fix, review, and how many are wrong.
+
+    With a 90% interval: chance in a group, beside what the share of all labels may be off by.
+
+    Args:
+        groups: of each sample ``[N]``.
+        records: of the run.
+        name: of what groups them.
+        spread: half the width of the interval of the share of wrong labels among all.
+    """
     labelled = records.given >= 0
+    wrong = np.nan_to_num(1 - records.quality[labelled])
     table = pd.DataFrame({
         name: groups[labelled], "labels": 1, "fix": (records.decision == FIX)[labelled].astype(int),
         "review": (records.decision == REVIEW)[labelled].astype(int),
-        "expected_wrong": np.nan_to_num(1 - records.quality[labelled]),
+        "expected_wrong": wrong, "from": wrong * (1 - wrong),
     }).groupby(name, as_index=False).sum()  # fmt: skip
+    half = np.hypot(spread * table["labels"], 1.64 * table["from"] ** 0.5)
+    table["from"] = (table["expected_wrong"] - half).clip(lower=0)
+    table["to"] = (table["expected_wrong"] + half).clip(upper=table["labels"])
     order = (-table["expected_wrong"] / table["labels"]).argsort(kind="stable")
-    return table.iloc[order].reset_index(drop=True).round({"expected_wrong": 1})
+    return table.iloc[order].reset_index(drop=True).round({"expected_wrong": 1, "from": 1, "to": 1})
 
 
 def to_review(records: Records, part: float = 0.8) -> tuple[int, int]:

@@ -58,7 +58,7 @@ def clean(
     from alasca.data import load_task, relabelled
     from alasca.engine import Progress
     from alasca.runs import refuse_used
-    from alasca.training import suited, train, within
+    from alasca.training import advice, suited, train, within
 
     spec, where, folder = data_of(data), place_of(place), out or new_folder("clean")
     if minutes is not None and not 0 < minutes < 1e6:
@@ -70,6 +70,8 @@ def clean(
     task = load_task(Recipe(data=spec, **given), where)
     labelled = task if given.get("labels") is None else relabelled(task, given["labels"])
     recipe = suits = Recipe(data=spec, **{**suited(labelled, given), **given})
+    if (hint := advice(labelled, suits)) is not None:
+        tell([f"hint     {hint}"])
     del labelled
     if minutes is not None:
         recipe, note = within(suits, task, where, minutes / 2 if auto else minutes)
@@ -168,8 +170,8 @@ def audited(
     for name, table in summary.slices.items():
         rows = table.head(5).to_dict("records")
         found += [
-            f"{name} {row[name]}: about {row['expected_wrong']:.0f} of {row['labels']:,} are wrong, {row['fix']:,} of "
-            "them fix" for row in rows
+            f"{name} {row[name]}: about {row['expected_wrong']:,.0f} ({row['from']:,.0f} to {row['to']:,.0f}) of "
+            f"{row['labels']:,} are wrong, {row['fix']:,} of them fix" for row in rows
         ]  # fmt: skip
         found += [f"{len(table) - 5:,} more in {run.path / PAGE}"] if len(table) > 5 else []
     if not write_issues(records, run.path):
@@ -193,7 +195,7 @@ def audit(
 
     Example: alasca audit runs/photos --sample 200
     """
-    from alasca.audit.checking import draw, sheet
+    from alasca.audit.checking import draw, sheet, texts_of
     from alasca.files import write_bytes
     from alasca.runs import RunFolder
 
@@ -204,11 +206,14 @@ def audit(
         path = opened.path / CHECK
         if path.exists():
             raise InputError(f"sample: {path} is there already, maybe with answers; move it away first")
-        content = sheet(records, draw(records, sample, seed)).to_csv(index=False, lineterminator="\n")
+        content = sheet(records, draw(records, sample, seed), texts_of(opened, records)).to_csv(
+            index=False, lineterminator="\n"
+        )
         write_bytes(path, content.encode())
         tell([
             f"To check:    {path}",
-            f"Write yes or no into label_is_right, then: alasca audit {typed(run)} --checked {typed(path)}",
+            "Write yes or no into label_is_right, beside a no the class that is right into right_label where you know "
+            f"it, then: alasca audit {typed(run)} --checked {typed(path)}",
         ])  # fmt: skip
     return ENDED
 

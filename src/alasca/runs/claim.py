@@ -23,6 +23,7 @@ import psutil
 
 from alasca.errors import InputError, OutsideError
 from alasca.files import numbered, parse_json, read_bytes
+from alasca.terminal import typed
 
 FOLDER = "claim"
 BEAT, STALE = 10.0, 120.0
@@ -142,6 +143,13 @@ def held_by(file: Path) -> str | None:
         return None
     name = str(host).partition(" ")[0]
     return None if age > STALE else f"process {process} on {name}, last seen {age:.0f} s ago"
+
+
+def ending(folder: Path) -> str:
+    """What to do about a folder's run that has not ended: wait where a process goes on with it, else continue it."""
+    newest = next(iter(numbered(folder / FOLDER)), 0)
+    who = held_by(folder / FOLDER / f"{newest:08d}") if newest else None
+    return f"{who} goes on with it, wait for its end" if who else f"continue it with: alasca resume {typed(folder)}"
 
 
 def now_at(folder: Path) -> float:

@@ -43,7 +43,7 @@ from alasca.files import (
 from alasca.recipe import Recipe
 from alasca.runs.beginning import begin_anew, refuse_used
 from alasca.runs.checkpoints import Mark, add, carry_over, newest
-from alasca.runs.claim import Claim, claimed
+from alasca.runs.claim import Claim, claimed, ending
 from alasca.runs.reading import check_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
@@ -290,7 +290,7 @@ class RunFolder:
         """
         path = self.path / "done.json"
         if not self.finished:
-            raise InputError(f"run: {self.path} has not ended; continue it with: alasca resume {typed(self.path)}")
+            raise InputError(f"run: {self.path} has not ended; {ending(self.path)}")
         found = sealed(path, Done, Figure)
         if found["run"] != self.settings()["run"]:
             raise InputError(f"{path} is another run's; put this run's own back")

@@ -1,5 +1,6 @@
 """Recipe and task in, run folder out: what every door calls."""
 
+from alasca.training.defaults import advice as advice
 from alasca.training.defaults import suited as suited
 from alasca.training.defaults import within as within
 from alasca.training.embedding import backbone as backbone

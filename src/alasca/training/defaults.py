@@ -29,6 +29,8 @@ MOST_STRONG = 120
 SMALL_SIDE = 16
 """Side of pictures below which these are as easy to learn by heart as rows of numbers."""
 SMALL_DATA = 1000
+FEW = 100
+"""Pictures a class below which a network that was trained on other data sees far more than one that starts anew."""
 TEXT_EPOCHS = 12
 """A bag of words has learned by then, and goes on to learn wrong labels by heart."""
 UNEVEN, BALANCE = 1.5, 0.5
@@ -66,6 +68,19 @@ def suited(task: Task, given: Mapping[str, Any] = MappingProxyType({})) -> dict[
     if not pictures and count < SMALL_DATA:
         found |= {"batch_size": 32, "lr": 0.02}
     return found
+
+
+def advice(task: Task, recipe: Recipe) -> str | None:
+    """What would help more than any setting: features of a trained network, where there are few pictures a class."""
+    known = task.labels[task.labels >= 0]
+    pictures = task.inputs.dtype == torch.uint8 if not isinstance(task.inputs, Texts) else False
+    each = len(known) / max(1, int((known.bincount() > 0).sum()))
+    if not pictures or recipe.pretrained or recipe.network.startswith("hf:") or each >= FEW:
+        return None
+    return (
+        f"{each:.0f} pictures a class are few to learn from; features of a network that was trained on other pictures "
+        "tell more: see alasca embed --help"
+    )
 
 
 class Stopwatch(Progress):

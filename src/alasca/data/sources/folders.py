@@ -34,9 +34,9 @@ class Found:
 
     @property
     def note(self) -> str:
-        """How many files were taken and left out."""
+        """How many files were found and left out."""
         reasons = ", ".join(f"{count:,} {why}" for why, count in sorted(self.left_out.items()))
-        return f"{len(self.paths):,} files taken, {f'left out: {reasons}' if reasons else 'none left out'}"
+        return f"{len(self.paths):,} pictures found{f'; left out: {reasons}' if reasons else ''}"
 
 
 def folder(argument: str, reading: Reading) -> Task:

@@ -1,4 +1,4 @@
-"""Columns that give away what they should not: the number of a row, or the label."""
+"""Columns that give away what they should not: which row it is, who labelled it, or the label."""
 
 from __future__ import annotations
 
@@ -23,6 +23,10 @@ NUMBERED = re.compile(
 )
 NAMELESS = re.compile(r"(unnamed: ?\d+|level_0|__index_level_0__|)", re.IGNORECASE)
 COUNTER = re.compile(r"(\bid|_id|[a-z]I[dD]|\bno|_no|_nr|number|_num|_key)$")
+NAMING = {"serial", "sku", "uuid", "guid", "barcode", "ean", "isbn", "phone", "order", "ticket", "invoice", "account"}
+"""Words in names of columns whose numbers, all different, name rows."""
+LABELLING = {"annotator", "annotators", "annotated", "labeler", "labeller", "labeled", "labelled", "rater"}
+"""Words in names of columns that tell of the labelling: who did it, and when."""
 TELLING = {
     "label",
     "labels",
@@ -69,7 +73,23 @@ def why_left_out(
         return "always the same"
     if kind in ("category", "number") and holds_labels(name, cells, labels):
         return "says the label"
+    if called_like(name, LABELLING):
+        return "tells of the labelling"
+    if kind == "number" and names_rows(name, values):
+        return "names the rows"
     return None
+
+
+def names_rows(name: str, values: np.ndarray) -> bool:
+    """Whether numbers are those of rows in some other list: whole and all different, by a name such as those have.
+
+    >>> odd = np.arange(20.0) ** 2 % 389
+    >>> names_rows("serial", odd), names_rows("rooms", odd), names_rows("serial", np.arange(20.0) % 9)
+    (True, False, False)
+    """
+    called = bool(COUNTER.search(name)) or called_like(name, NAMING)
+    different = len(values) >= IN_STEP and len(np.unique(values)) == len(values)
+    return called and different and bool((values == np.round(values)).all())
 
 
 def is_row_number(name: str, values: Sequence[float] | np.ndarray, kind: str = "number") -> bool:
