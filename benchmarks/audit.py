@@ -111,7 +111,7 @@ def texts(path: Path, seed: int, noise: str) -> tuple[Task, str]:
 def one(name: str, noise: str, seed: int, folder: Path, given: argparse.Namespace) -> None:
     """One run, and cleanlab on its labels: a line of figures beside it."""
     task, made = task_of(name, noise, seed, given)
-    settings = suited(task) | {"noise": made, "seed": seed}
+    settings = suited(task, {}, given.device) | {"noise": made, "seed": seed}
     if given.method:
         settings["method"] = given.method
     recipe = Recipe(**settings)

@@ -74,7 +74,7 @@ def data_of(name: str, noise: str, seed: int, given: argparse.Namespace) -> tupl
 def one(name: str, noise: str, seed: int, setting: str, given: argparse.Namespace) -> dict[str, float]:
     """The figures of one setting."""
     task, x_test, y_test, made = data_of(name, noise, seed, given)
-    own = suited(task) | {"noise": made, "seed": seed} | (SETTINGS | EVEN).get(setting, {})
+    own = suited(task, {}, "cpu") | {"noise": made, "seed": seed} | (SETTINGS | EVEN).get(setting, {})
     if setting == CHEAP:
         split, _ = make_split(task, resolve(Recipe(**own), task))
         labels = split.samples.labels.numpy()

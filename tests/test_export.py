@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -152,6 +153,20 @@ def test_the_card_says_what_the_model_is(runs, tmp_path: Path):
         assert words in card, words
     assert "held out: " in card
     assert str(tmp_path) not in card
+
+
+def test_the_card_makes_the_inputs_of_a_table_of_numbers(tmp_path: Path, monkeypatch):
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 3)).round(3), columns=["a", "b", "c"])
+    frame.loc[3, "b"] = np.nan
+    frame.assign(label=["x", "y"] * 20).to_csv(tmp_path / "t.csv", index=False)
+    run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=1, val_fraction=0.0), folder=tmp_path / "run")
+    folder = export(run, "torch", tmp_path / "out").folder
+    code = (folder / "README.md").read_text().split("```python\n")[2].split("```")[0]
+    monkeypatch.chdir(folder)
+    made: dict = {"frame": frame}
+    exec(code, made)  # noqa: S102  # what the card tells people to run
+    np.testing.assert_array_equal(made["inputs"], alasca.load(run.path).read(frame))
+    assert made["inputs"].shape == (40, 4)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from alasca import InputError, Place, Recipe, Task
 from alasca.cli import main
 from alasca.cli.arguments import data_of
+from alasca.engine import multiplies_bf16
 from alasca.engine.workbench import Workbench
 from alasca.training import prepare, suited, within
 
@@ -32,8 +34,22 @@ def numbers(count: int) -> Task:
          {"method": "ce", "epochs": 120, "val_fraction": 0.0, "augment": "strong"}),
     ],
 )  # fmt: skip
-def test_settings_suit_the_data(task: Task, settings: dict):
+def test_settings_suit_the_data(task: Task, settings: dict, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     assert suited(task) == settings
+
+
+@pytest.mark.parametrize("name", ["_is_avx512_bf16_supported", "_is_amx_tile_supported"])
+def test_a_processor_that_multiplies_bf16_does_so(name: str, monkeypatch):
+    """Of pictures that are convolved; on another device nothing follows from what the processor can."""
+    for each in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        monkeypatch.setattr(torch.cpu, each, lambda each=each: each == name)
+    large, small = (Task.from_arrays(np.zeros((20, side, side), np.uint8), [0, 1] * 10) for side in (16, 8))
+    assert suited(large, {}, "cpu")["precision"] == suited(large, {"augment": "weak"}, "cpu")["precision"] == "bf16"
+    assert "precision" not in suited(small, {}, "cpu")
+    assert "precision" not in suited(numbers(200), {}, "cpu")
+    assert not multiplies_bf16(torch.device("cuda"))
 
 
 def test_rare_classes_count_more():
@@ -59,7 +75,8 @@ def test_what_is_given_decides_what_suits():
     task = Task.from_arrays(
         np.zeros((20, 32, 32), np.uint8) + np.arange(20, dtype=np.uint8)[:, None, None], [0, 1] * 10
     )
-    assert suited(task, {"augment": "weak"}) == {"method": "ce", "epochs": 60, "val_fraction": 0.0}
+    assert suited(task, {"augment": "weak"})["epochs"] == 60
+    assert "augment" not in suited(task, {"augment": "weak"})
     assert suited(task, {"augment": "randaugment"})["epochs"] == 120
     uneven = replace(Task.from_arrays(np.eye(10), [0] * 8 + [1] * 2), epoch_samples=4)
     assert "balance" not in suited(uneven)

@@ -140,7 +140,7 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         seed = self.random_state
         if not isinstance(seed, (int, np.integer)):
             seed = check_random_state(seed).randint(np.iinfo(np.int32).max)
-        settings = suited(task) | {name: value for name, value in own.items() if value is not None}
+        settings = suited(task, {}, self.device) | {name: value for name, value in own.items() if value is not None}
         recipe = Recipe(network=self.network, alasca=self.alasca, seed=int(seed), **settings)
         with tempfile.TemporaryDirectory(prefix="alasca-") as folder:
             progress = Progress.for_terminal(announces=False) if self.verbose else None

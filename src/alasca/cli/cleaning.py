@@ -69,7 +69,7 @@ def clean(
     refuse_used(folder)
     task = load_task(Recipe(data=spec, **given), where)
     labelled = task if given.get("labels") is None else relabelled(task, given["labels"])
-    recipe = suits = Recipe(data=spec, **{**suited(labelled, given), **given})
+    recipe = suits = Recipe(data=spec, **{**suited(labelled, given, where.device), **given})
     if (hint := advice(labelled, suits)) is not None:
         tell([f"hint     {hint}"])
     del labelled

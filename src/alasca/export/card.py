@@ -30,6 +30,18 @@ logits = net.eval()(inputs)""",
 }
 
 
+NUMBERS = """import json
+from pathlib import Path
+import numpy as np
+
+parts = []
+for name, _, _, median, _ in json.loads(Path("config.json").read_text())["preprocessing"]["columns"]:
+    column = frame[name]                         # frame: a pandas data frame of numbers
+    parts += [column] if median is None else [column.fillna(median), column.isna()]
+inputs = np.stack(parts, 1).astype("float32")"""
+"""How columns of numbers are read; where some were missing in training, another column says which are."""
+
+
 def card(run: RunFolder, described: Mapping[str, Any]) -> str:
     """The text of a model card, in Markdown with the heading that model hubs read.
 
@@ -131,6 +143,8 @@ def raw(made: Mapping[str, Any]) -> list[str]:
         ]  # fmt: skip
     if made["columns"]:
         names = ", ".join(str(column[0]) for column in made["columns"][:NAMED])
+        if all(column[1] == "number" for column in made["columns"]):
+            return ["", f"Columns: {names}. They become `inputs` so:", "", "```python", NUMBERS, "```"]
         return [
             "", f"Columns: {names}. `alasca.load(RUN).read(frame)` makes the numbers of a data frame, categories, "
             "dates and missing values too; `preprocessing.columns` in `config.json` says how.",

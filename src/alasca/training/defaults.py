@@ -16,7 +16,7 @@ import torch
 
 from alasca.core import Phase, Stream
 from alasca.data import Loader, Task, Texts
-from alasca.engine import Progress, Stopped, Trainer, borrowed_process
+from alasca.engine import Progress, Stopped, Trainer, borrowed_process, multiplies_bf16, resolve_device
 from alasca.recipe import Place, Recipe
 from alasca.training.prepare import prepare
 
@@ -40,16 +40,18 @@ LEAST = 5
 """Epochs below which a training says little of its labels."""
 
 
-def suited(task: Task, given: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+def suited(task: Task, given: Mapping[str, Any] = MappingProxyType({}), device: str = "auto") -> dict[str, Any]:
     """Settings of a recipe that suit a task.
 
     Nothing is held out, so that every label is judged by training. The method is ELR inside ALASCA where a network
     learns all labels by heart in a few epochs, wrong ones too (rows of numbers, small pictures, texts); elsewhere
-    cross-entropy inside ALASCA, with strong views of pictures. Rare classes count more than others.
+    cross-entropy inside ALASCA, with strong views of pictures, in bf16 on a processor that has instructions for it.
+    Rare classes count more than others.
 
     Args:
         task: the data.
         given: settings that a person chose, on which others depend.
+        device: that it is trained on; see `Place`.
     """
     counts = task.labels[task.labels >= 0].bincount()
     count, there = int(counts.sum()), counts[counts > 0]
@@ -65,6 +67,8 @@ def suited(task: Task, given: Mapping[str, Any] = MappingProxyType({})) -> dict[
         found["method"] = "elr"
     elif given.get("augment", "strong") != "weak":
         found |= {"augment": "strong", "epochs": int(min(MOST_STRONG, max(FEWEST, round(VISITS / count))))}
+    if pictures and min(task.inputs.shape[2:]) >= SMALL_SIDE and multiplies_bf16(resolve_device(device)):
+        found["precision"] = "bf16"
     if not pictures and count < SMALL_DATA:
         found |= {"batch_size": 32, "lr": 0.02}
     return found
