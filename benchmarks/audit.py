@@ -43,7 +43,7 @@ from sklearn.preprocessing import StandardScaler
 from alasca import Place, Recipe, Task, load, train
 from alasca.data import Texts, load_task, make_split
 from alasca.runs import Records, RunFolder
-from alasca.training import resolve, suited
+from alasca.training import resolve, resume, suited
 
 MADE = ("none", "symmetric:0.2", "symmetric:0.4", "symmetric:0.6", "pair:0.4")
 TABLES = {"wine": load_wine, "breast cancer": load_breast_cancer}
@@ -51,8 +51,8 @@ TEXTS = ("youtube", "sms", "trec")
 CIFAR = 5_000
 """Pictures of CIFAR-10 of a run, others for each seed."""
 FIVE, OF_EACH = "five of cifar10", 300
-"""A small hard folder of pictures: so many of each of the first five classes of CIFAR-10, others for each seed. A quarter of the
-labels drawn anew leave a fifth wrong."""
+"""A small hard set: so many pictures of each of the first five classes of CIFAR-10, others for each seed. A quarter of
+the labels drawn anew leave a fifth wrong."""
 INSTANCE = "idn_cifar10_0.3"
 """Labels of the 50,000 pictures with instance-dependent noise (Chen et al., 2021), in an npz file."""
 
@@ -117,14 +117,22 @@ def one(name: str, noise: str, seed: int, folder: Path, given: argparse.Namespac
         settings["method"] = given.method
     recipe = Recipe(**settings)
     place = Place(device=given.device, threads=1)
-    run = RunFolder.open(folder) if (folder / "done.json").is_file() else train(recipe, task, place, folder)
+    kept, before = folder / "figures.json", {}
+    if given.again and kept.is_file():
+        before = json.loads(kept.read_text())
+        (folder / "done.json").unlink(missing_ok=True)  # what is done again is all that follows training
+        run = resume(folder, task)
+    else:
+        run = RunFolder.open(folder) if (folder / "done.json").is_file() else train(recipe, task, place, folder)
     ours = figures(run.records()) | {
         name: run.done()[name] for name in ("wrong_share", "wrong_share_low", "wrong_share_high")
     }
-    theirs = cleanlab_figures(task, recipe, run.records())
+    theirs = {name: value for name, value in before.items() if name.startswith(("cleanlab", "network"))}
+    if not before:
+        theirs = cleanlab_figures(task, recipe, run.records())
     if given.network:
         theirs |= beside(run.records(), network_folds(task, recipe, run.records().given, place, folder), "network")
-    (folder / "figures.json").write_text(json.dumps(ours | theirs | {"method": recipe.title, "epochs": recipe.epochs}))
+    kept.write_text(json.dumps(ours | theirs | {"method": recipe.title, "epochs": recipe.epochs}))
 
 
 def network_folds(task: Task, recipe: Recipe, labels: np.ndarray, place: Place, folder: Path) -> np.ndarray:
@@ -232,6 +240,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--method", default="", help="instead of the one that suits the data")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--again", action="store_true", help="judge anew what was trained: after a change of the audit")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:
@@ -239,7 +248,8 @@ def main() -> None:
         one(name, noise, int(seed), place_of(given.folder, name, noise, int(seed), given.method), given)
         return
     todo = [(name, noise, seed) for seed in given.seeds for name, noise in cases(given)]
-    missing = [case for case in todo if not (place_of(given.folder, *case, given.method) / "figures.json").is_file()]
+    there = [case for case in todo if (place_of(given.folder, *case, given.method) / "figures.json").is_file()]
+    missing = there if given.again else [case for case in todo if case not in there]
 
     def start(case: tuple[str, str, int]) -> None:
         own = [sys.executable, __file__, *sys.argv[1:], "--one", *map(str, case)]

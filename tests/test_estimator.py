@@ -154,3 +154,20 @@ def test_pair_noise_on_digits_as_numbers():
     assert ours.score(test, wanted) > max(near, plain) + 0.1
     fix = (ours.label_issues_["decision"] == "fix").to_numpy()
     assert (given != right)[fix].mean() > 0.85
+
+
+def test_numbers_that_are_missing_in_a_data_frame():
+    """The median stands for them, another column says which; a frame in which none was missing may miss none later."""
+    points, true, given = blobs()
+    frame = pd.DataFrame(points, columns=["a", "b", "c"])
+    gaps = frame.copy()
+    gaps.loc[::9, "b"] = np.nan
+    fitted = fast().fit(gaps, given)
+    assert (fitted.predict(gaps) == true).mean() > 0.9
+    assert (fitted.predict(frame) == true).mean() > 0.9
+    again = pickle.loads(pickle.dumps(fitted))  # noqa: S301  # its own
+    assert (again.predict_proba(frame) == fitted.predict_proba(frame)).all()
+    with pytest.raises(ValueError, match="NaN"):
+        fast(epochs=1).fit(frame, given).predict(gaps)
+    with pytest.raises(ValueError, match="NaN"):
+        fast().fit(gaps.to_numpy(), given)

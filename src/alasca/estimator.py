@@ -251,6 +251,8 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """Samples as `Task.from_arrays` takes them; rows of numbers by scikit-learn's rules."""
         fresh = y is not None
         kind = kind_of(X)
+        if isinstance(X, pd.DataFrame) and not fresh:
+            kind = "frame" if self._loaded().transform.columns else "numbers"
         if kind == "texts":
             return [str(text) for text in X]
         if kind in ("pictures", "frame"):
@@ -281,9 +283,11 @@ def validate_names(estimator: RobustClassifier, X: pd.DataFrame, fresh: bool) ->
 
 
 def kind_of(X: Any) -> str:
-    """What samples are: ``"texts"``, ``"pictures"``, ``"frame"`` (not all columns are numbers) or ``"numbers"``."""
+    """What samples are: ``"texts"``, ``"pictures"``, ``"frame"`` (not all columns are numbers, or some are missing) or
+    ``"numbers"``."""
     if isinstance(X, pd.DataFrame):
-        return "numbers" if all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes) else "frame"
+        numbers = all(pd.api.types.is_numeric_dtype(kind) for kind in X.dtypes)
+        return "numbers" if numbers and not X.isna().to_numpy().any() else "frame"
     if isinstance(X, Tensor):
         return "pictures" if X.dim() > 2 else "numbers"
     if isinstance(X, (list, tuple, np.ndarray, pd.Series)) and len(X) and np.ndim(X) == 1:
