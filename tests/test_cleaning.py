@@ -27,7 +27,6 @@ from alasca.repair import decided, repair, undo
 from alasca.repair.cells import rewritten
 from alasca.repair.changes import Change, as_table
 from alasca.runs import RunFolder
-from alasca.training import advice
 
 CLASSES = ("ant", "bee", "cat", "dog")
 ROWS = 240
@@ -1067,14 +1066,6 @@ def test_parquet_files_that_lack_the_new_class(tmp_path: Path):
     found = pd.concat([pd.read_parquet(path) for path in sorted(Path(repaired.data[6:]).glob("*.parquet"))])
     assert found["label"].dtype == frame["label"].dtype
     assert (found["label"].to_numpy() != frame.sort_values("label", kind="stable")["label"].to_numpy()).sum() > 20
-
-
-def test_few_pictures_a_class_are_told_of_features():
-    few = Task.from_arrays(np.zeros((60, 3, 20, 20), np.uint8), [0, 1] * 30)
-    assert str(advice(few, Recipe())).startswith("30 pictures a class are few")
-    assert advice(few, Recipe(pretrained=True)) is None
-    assert advice(Task.from_arrays(np.zeros((400, 3, 8, 8), np.uint8), [0, 1] * 200), Recipe()) is None
-    assert advice(Task.from_arrays(np.zeros((60, 3), np.float32), [0, 1] * 30), Recipe()) is None
 
 
 def test_texts_to_check_are_shown_whole(tmp_path: Path):

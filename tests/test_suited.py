@@ -14,7 +14,7 @@ from alasca.cli import main
 from alasca.cli.arguments import data_of
 from alasca.engine import multiplies_bf16
 from alasca.engine.workbench import Workbench
-from alasca.training import prepare, suited, within
+from alasca.training import advice, prepare, suited, within
 
 
 def numbers(count: int) -> Task:
@@ -147,3 +147,11 @@ def test_what_is_given_overrules_what_suits(tmp_path: Path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["clean", "digits", "--minutes", "0"])
     assert end.value.code == 2
+
+
+def test_few_pictures_a_class_are_told_of_features():
+    few = Task.from_arrays(np.zeros((60, 3, 20, 20), np.uint8), [0, 1] * 30)
+    assert str(advice(few, Recipe())).startswith("30 pictures a class are few")
+    assert advice(few, Recipe(pretrained=True)) is None
+    assert advice(Task.from_arrays(np.zeros((400, 3, 8, 8), np.uint8), [0, 1] * 200), Recipe()) is None
+    assert advice(Task.from_arrays(np.zeros((60, 3), np.float32), [0, 1] * 30), Recipe()) is None
