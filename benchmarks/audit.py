@@ -40,7 +40,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from alasca import Place, Recipe, Task, load, train
+from alasca import InputError, Place, Recipe, Task, load, train
 from alasca.data import Texts, load_task, make_split
 from alasca.runs import Records, RunFolder
 from alasca.training import resolve, resume, suited
@@ -120,10 +120,17 @@ def one(name: str, noise: str, seed: int, folder: Path, given: argparse.Namespac
     kept, before = folder / "figures.json", {}
     if given.again and kept.is_file():
         before = json.loads(kept.read_text())
-        (folder / "done.json").unlink(missing_ok=True)  # what is done again is all that follows training
-        run = resume(folder, task)
+        done, aside = folder / "done.json", folder.with_name(f"{folder.name}-done.json")
+        done.rename(aside)  # what is done again is all that follows training
+        try:
+            run = resume(folder, task)
+        except InputError:
+            aside.rename(done)
+            raise
+        aside.unlink()
     else:
         run = RunFolder.open(folder) if (folder / "done.json").is_file() else train(recipe, task, place, folder)
+    recipe = run.recipe()
     ours = figures(run.records()) | {
         name: run.done()[name] for name in ("wrong_share", "wrong_share_low", "wrong_share_high")
     }

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from alasca.audit.verdict import FIX, KEEP, REVIEW, WORTH, logistic
+from alasca.audit.spreadsheet import guarded
+from alasca.audit.verdict import FIX, KEEP, REVIEW, logistic, pays
 from alasca.data import Texts, load_task
 from alasca.data.sources import read_tables
 from alasca.data.sources.table_files import whole
@@ -22,8 +23,8 @@ from alasca.values import nearest
 ANSWERS = {"yes": True, "y": True, "true": True, "1": True, "no": False, "n": False, "false": False, "0": False}
 Z = 1.645
 """Of a 90% interval."""
-NAMED = "right_label"
-"""Column of the class that is right, where a person knows it."""
+RIGHT, NAMED = "label_is_right", "right_label"
+"""Columns of what a person says: whether the label is right, and which class is, where that is known."""
 STRATA = (FIX, REVIEW, KEEP)
 FEWEST = 3
 """Answers, at least."""
@@ -74,7 +75,7 @@ def sheet(records: Records, rows: np.ndarray, texts: Sequence[str] | None = None
         "suggested_label": [records.name(records.suggested[k]) for k in rows], "label_is_right": "", "right_label": "",
     })  # fmt: skip
     if texts is not None:
-        found.insert(1, "text", [texts[k] for k in rows])
+        found.insert(1, "text", [guarded(texts[k]) for k in rows])
     return found
 
 
@@ -91,8 +92,10 @@ def texts_of(run: RunFolder, records: Records) -> list[str] | None:
     task = load_task(*found_from(run.recipe(), place, Path(described["started_in"])))
     assert isinstance(task.inputs, Texts), "a run with excerpts is one of texts"
     texts = dict(zip(task.ids, task.inputs.values, strict=True))
-    if odd := [sample for sample in records.ids if sample not in texts]:
-        raise InputError(f"sample: {run.recipe().data} has no row {odd[0]!r} any more; put the run's data back")
+    kept = {records.ids[row]: text for row, text in run.excerpts().items()}
+    for sample in records.ids:
+        if sample not in texts or not texts[sample].startswith(kept.get(sample, "")):
+            raise InputError(f"sample: {sample} of {run.recipe().data} is not what it was; put the run's data back")
     return [texts[sample] for sample in records.ids]
 
 
@@ -105,10 +108,13 @@ def answers_in(path: Path, records: Records) -> Mapping[int, Answer]:
     """
     table = read_tables(str(path))
     where, found = {sample: row for row, sample in enumerate(records.ids)}, {}
-    ids, cells = table.column("id", "checked"), table.column("label_is_right", "checked")
+    ids = table.column("id", "checked")
     classes = table.column(NAMED, "checked") if NAMED in table.names else [None] * len(ids)
+    alone = NAMED in table.names and RIGHT not in table.names
+    cells = [None] * len(ids) if alone else table.column(RIGHT, "checked")
     for k, (sample, cell, named) in enumerate(zip(ids, cells, classes, strict=True)):
-        said, name = ("" if each is None else whole(each).strip() for each in (cell, named))
+        said, name = ("" if each is None else whole(each) for each in (cell, named))
+        said, name = said.strip(), name if name in records.classes else name.strip()
         if not said and not name:
             continue
         if str(sample) not in where:
@@ -122,10 +128,10 @@ def answers_in(path: Path, records: Records) -> Mapping[int, Answer]:
         same = label == records.given[row]
         right = ANSWERS.get(said.lower(), None if said else same)
         if right is None:
-            raise InputError(f"checked: {table.where(k)}: label_is_right is {cell!r}; expected yes or no")
+            raise InputError(f"checked: {table.where(k)}: {RIGHT} is {cell!r}; expected yes or no")
         if label is not None and right != same:
             raise InputError(
-                f"checked: {table.where(k)}: label_is_right is {said}, but {NAMED} is {name!r} and the label "
+                f"checked: {table.where(k)}: {RIGHT} is {said}, but {NAMED} is {name!r} and the label "
                 f"{records.name(records.given[row])!r}"
             )
         found[row] = Answer(right, label)
@@ -218,7 +224,7 @@ def answered(path: Path) -> bool:
     if not path.is_file():
         return False
     table = read_tables(str(path))
-    columns = [table.column(name, "checked") for name in ("label_is_right", NAMED) if name in table.names]
+    columns = [table.column(name, "checked") for name in (RIGHT, NAMED) if name in table.names]
     return sum(any(cell is not None and str(cell).strip() for cell in row) for row in zip(*columns)) >= FEWEST  # noqa: B905
 
 
@@ -244,8 +250,8 @@ def shifted(records: Records, known: np.ndarray, share: float) -> Records:
     suggested = np.clip(suggested, 0, 1)
     decision = records.decision.copy()
     if (decision == FIX).any():
-        decision[other & records.issue & (suggested > WORTH * quality)] = FIX
-    decision[other & (suggested <= WORTH * quality)] = REVIEW
+        decision[other & records.issue & pays(quality, suggested)] = FIX
+    decision[other & ~pays(quality, suggested)] = REVIEW
     decision[other & (quality >= 0.5)] = KEEP
     issue = records.issue & (decision != KEEP)
     kept = np.where(issue | ~known, records.suggested, records.given)

@@ -12,7 +12,7 @@ import numpy as np
 from alasca.audit.charts import lines
 from alasca.errors import InputError
 from alasca.runs import RunFolder
-from alasca.terminal import typed
+from alasca.runs.claim import ending
 
 TESTED = (
     "Mean ± standard deviation over seeds. Every figure is from the last epoch: no epoch was chosen by looking at test "
@@ -61,7 +61,7 @@ def figures(run: RunFolder) -> dict[str, Any]:
         return run.done()
     history = run.history()
     if not history:
-        raise InputError(f"run: {run.path} has not ended an epoch; continue it with: alasca resume {typed(run.path)}")
+        raise InputError(f"run: {run.path} has not ended an epoch; {ending(run.path)}")
     last = history[-1]
     shown = ("test_accuracy", "test_accuracy_main", "val_accuracy")
     found = {f"{name}_last": last[name] for name in shown if name in last}

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
 
 from alasca.audit.duplicates import conflicts
-from alasca.audit.evidence import Witnesses, weigh
-from alasca.audit.verdict import KEEP, REVIEW, Verdict, judge
+from alasca.audit.evidence import Evidence, Witnesses, weigh
+from alasca.audit.out_of_sample import as_targets
+from alasca.audit.verdict import KEEP, REVIEW, Verdict, estimated_share, judge, likely_labels
 from alasca.runs import Records
 from alasca.stores import Traced, against_others
+
+ROUNDS = 2
+"""How often other samples are asked again; more rounds move little."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,8 @@ class Known:
         held: which were held out ``[N]``.
         unread: which could not be read ``[N]``: nothing is known of their labels.
         columns: what the method knows of each sample, by name ``[N]``.
-        features, cheap: out-of-sample probabilities ``[N, K]``; see `Witnesses`. At least one.
+        others: gives, of labels that are distributions ``[N, K]``, out-of-sample probabilities by features, and by
+            cheap classifiers, each ``[N, K]`` or None; see `Witnesses`.
         deeper: whether the network may see more than cheap classifiers do.
         beside: whether the cheap classifier is believed beside the network; see `Witnesses`.
         by_heart: whether the network has learned the labels by heart, the wrong ones too.
@@ -43,8 +48,7 @@ class Known:
     held: np.ndarray
     unread: np.ndarray
     columns: Mapping[str, Tensor]
-    features: np.ndarray | None
-    cheap: np.ndarray | None
+    others: Callable[[np.ndarray], tuple[np.ndarray | None, np.ndarray | None]]
     deeper: bool
     beside: bool
     by_heart: bool
@@ -73,15 +77,9 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
     suggested, issue = np.where(given < 0, array(predicted), given), np.zeros(len(given), dtype=bool)
     decision = np.where(given < 0, REVIEW, KEEP).astype(object)
     if judged.any() and len(np.unique(given[judged])) > 1:
-        features, cheap = (None if each is None else each[judged] for each in (known.features, known.cheap))
         sub_margin = columns.get("sub_margin", margins)[judged]
         margin = np.where(np.isfinite(sub_margin), sub_margin, margins[judged]) if known.by_heart else margins[judged]
-        witnesses = Witnesses(margin, sub_margin, features, cheap, known.deeper, known.beside)
-        evidence = weigh(given[judged], witnesses)
-        verdict = judge(
-            given[judged], evidence.probability, evidence.score, float(array(visits)[judged].mean()),
-            array(known.log_p.exp())[judged], agreement=evidence.agreement,
-        )  # fmt: skip
+        evidence, verdict = decide(known, judged, margin, sub_margin)
         quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue
         sure[judged], decision[judged] = verdict.suggested_probability, verdict.decision
         outside = np.full(len(given), np.nan)
@@ -102,6 +100,34 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         None if known.truth is None else array(known.truth),
     )  # fmt: skip
     return records, verdict
+
+
+def decide(
+    known: Known, judged: np.ndarray, margin: np.ndarray, sub_margin: np.ndarray
+) -> tuple[Evidence, Verdict]:  # fmt: skip
+    """What is to be thought of the labels that are judged.
+
+    Other samples are asked what each label is, and asked again, by labels that are taken for what they probably are.
+    How many are wrong is told by what they said first: in what they say later every label has had a part.
+
+    Args:
+        known: see `assess`.
+        judged: which labels ``[N]``, M of them.
+        margin, sub_margin: see `Witnesses` ``[M]``.
+    """
+    given = array(known.given)[judged]
+    targets = as_targets(np.where(judged, array(known.given), -1), len(known.classes))
+    first: tuple[float, float] | None = None
+    for _ in range(1 + ROUNDS):
+        features, cheap = (None if each is None else each[judged] for each in known.others(targets))
+        evidence = weigh(given, Witnesses(margin, sub_margin, features, cheap, known.deeper, known.beside))
+        first = first or estimated_share(given, evidence.probability)
+        verdict = judge(
+            given, evidence.probability, evidence.score, float(array(known.traced.visits.clamp(min=1))[judged].mean()),
+            array(known.log_p.exp())[judged], agreement=evidence.agreement, first=first,
+        )  # fmt: skip
+        targets[judged] = likely_labels(given, evidence.probability, verdict.clean_probability)
+    return evidence, verdict
 
 
 def told_of_copies(copies: np.ndarray, differ: np.ndarray) -> str:

@@ -11,6 +11,8 @@ import pandas as pd
 from alasca.audit.verdict import FIX, REVIEW
 from alasca.runs import Records, RunFolder
 
+Interval = tuple[float | None, float | None, float | None]
+"""A share, and the low and the high end of its 90% interval; None: not known."""
 PAIRS = 20
 """Pairs of classes that are listed."""
 
@@ -26,9 +28,9 @@ class Summary:
         fix, review: how many are marked so.
         findings: a line each for what a person should know.
         classes: a row a class: ``class, labels, fix, review, expected_wrong``, with ``from`` and ``to``, its 90%
-            interval.
+            interval; NaN where the share is not known.
         pairs: a row a pair of classes that is confused: ``given, suggested, count, fix``, the most frequent first.
-        slices: the same as `classes` by the values of a column, for each column asked for.
+        slices: the same as `classes` by each ``value`` of a column, for each column asked for.
         checked: what a person's answers say, a line each; see `alasca.audit.checking`.
     """
 
@@ -46,17 +48,20 @@ class Summary:
     checked: tuple[str, ...] = ()
 
 
-def summarise(run: RunFolder, records: Records, columns: Mapping[str, Sequence[str]] | None = None) -> Summary:
+def summarise(
+    run: RunFolder, records: Records, columns: Mapping[str, Sequence[str]] | None = None,
+    share: Interval | None = None,
+) -> Summary:  # fmt: skip
     """The summary of a finished run.
 
     Args:
         run: finished.
         records: of it; maybe recalibrated since.
         columns: values of further columns ``[N]``, by which labels are counted.
+        share: of wrong labels, and its interval; None: as the run estimated it.
     """
-    done, spread = run.done(), 0.0
-    if done.get("wrong_share_low") is not None:
-        spread = (done["wrong_share_high"] - done["wrong_share_low"]) / 2
+    done = run.done()
+    known = share or (done.get("wrong_share"), done.get("wrong_share_low"), done.get("wrong_share_high"))
     labelled = records.given >= 0
     names = np.array([records.name(label) for label in records.given])
     wrong = records.issue & labelled
@@ -66,17 +71,19 @@ def summarise(run: RunFolder, records: Records, columns: Mapping[str, Sequence[s
     }).groupby(["given", "suggested"], as_index=False).sum()  # fmt: skip
     pairs = pairs.sort_values(["count", "given", "suggested"], ascending=[False, True, True]).reset_index(drop=True)
     sliced = {
-        name: counted(np.array(values, dtype=object), records, name, spread) for name, values in (columns or {}).items()
+        name: counted(np.array(values, dtype=object), records, "value", known)
+        for name, values in (columns or {}).items()
     }
     return Summary(
-        int(labelled.sum()), int((~labelled).sum()), done.get("wrong_share"), done.get("wrong_share_low"),
-        done.get("wrong_share_high"), int((records.decision == FIX).sum()),
+        int(labelled.sum()), int((~labelled).sum()), known[0], known[1], known[2], int((records.decision == FIX).sum()),
         int(((records.decision == REVIEW) & labelled).sum()), tuple(done["findings"]),
-        counted(names, records, "class", spread), pairs, sliced,
+        counted(names, records, "class", known), pairs, sliced,
     )  # fmt: skip
 
 
-def counted(groups: np.ndarray, records: Records, name: str, spread: float) -> pd.DataFrame:
+def counted(
+    groups: np.ndarray, records: Records, name: str, share: Interval
+) -> pd.DataFrame:  # fmt: skip
     """A row a group, the largest expected share of wrong labels first: labels, fix, review, and how many are wrong.
 
     With a 90% interval: chance in a group, beside what the share of all labels may be off by.
@@ -85,7 +92,7 @@ def counted(groups: np.ndarray, records: Records, name: str, spread: float) -> p
         groups: of each sample ``[N]``.
         records: of the run.
         name: of what groups them.
-        spread: half the width of the interval of the share of wrong labels among all.
+        share: of wrong labels among all, and its interval.
     """
     labelled = records.given >= 0
     wrong = np.nan_to_num(1 - records.quality[labelled])
@@ -94,9 +101,10 @@ def counted(groups: np.ndarray, records: Records, name: str, spread: float) -> p
         "review": (records.decision == REVIEW)[labelled].astype(int),
         "expected_wrong": wrong, "from": wrong * (1 - wrong),
     }).groupby(name, as_index=False).sum()  # fmt: skip
-    half = np.hypot(spread * table["labels"], 1.64 * table["from"] ** 0.5)
-    table["from"] = (table["expected_wrong"] - half).clip(lower=0)
-    table["to"] = (table["expected_wrong"] + half).clip(upper=table["labels"])
+    chance, (middle, low, high) = 1.64 * table["from"] ** 0.5, (np.nan if part is None else part for part in share)
+    table["from"] = (table["expected_wrong"] - np.hypot((middle - low) * table["labels"], chance)).clip(lower=0)
+    table["to"] = table["expected_wrong"] + np.hypot((high - middle) * table["labels"], chance)
+    table["to"] = table["to"].clip(upper=table["labels"])
     order = (-table["expected_wrong"] / table["labels"]).argsort(kind="stable")
     return table.iloc[order].reset_index(drop=True).round({"expected_wrong": 1, "from": 1, "to": 1})
 

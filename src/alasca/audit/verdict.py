@@ -24,8 +24,9 @@ PARTED_FROM, PARTED_SURE = 0.66, 0.72
 """How clearly scores part into two groups, from where on the lower group tells the share, and from where on alone."""
 LOOKS_WRONG = 0.4
 """Probability of being wrong from where on a label is marked."""
-WORTH = 1.4
-"""How much likelier a change must mend than spoil to be marked fix."""
+SURELY_WRONG, WORTH = 0.75, 1.4
+"""Probability of being wrong from where on a label may be marked fix, and how much likelier its change must mend than
+spoil."""
 SLOPE, SLOPE_ALONE = (-0.84, 1.59, 0.96), (-2.25, 4.4)
 """Logarithm of the steepness of `clean_probability`: a constant, and so much for the agreement of two witnesses and for
 how clearly scores part; the same without the former where there is one witness."""
@@ -67,6 +68,7 @@ class Verdict:
 def judge(
     given: np.ndarray, probability: np.ndarray, score: np.ndarray, visits: float | None = None,
     predicted: np.ndarray | None = None, in_sample: bool = False, agreement: float | None = None,
+    first: tuple[float, float] | None = None,
 ) -> Verdict:  # fmt: skip
     """Decide about every label.
 
@@ -78,8 +80,9 @@ def judge(
         predicted: probability of each class by the trained network ``[N, K]``, where there is one.
         in_sample: `probability` is that of a training on these very labels, averaged over its epochs.
         agreement: of two witnesses, see `Evidence`; None: there is one.
+        first: what `estimated_share` says, where that is known already; None: it is asked here.
     """
-    share, easy = estimated_share(given, probability)
+    share, easy = first or estimated_share(given, probability)
     widest = HARD_ERROR
     if in_sample:
         share, easy = share_in_sample(share, score)
@@ -97,7 +100,7 @@ def judge(
     if low == 0:  # they may all be right: those are marked that disagree
         marked = (share + float((probability.argmax(1) != given).mean())) / 2
         issue = (score <= np.quantile(score, marked)) & (score < score.max()) & told & (marked > 0)
-    fix = issue & (wrong * chance > WORTH * right) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
+    fix = issue & pays(right, wrong * chance) & (counts[rival] >= SMALL_CLASS) & (counts[given] >= SMALL_CLASS)
     fix &= not doubts
     decision = np.where(fix, FIX, np.where(issue, REVIEW, KEEP))
     return Verdict(
@@ -129,6 +132,38 @@ def rivals(
         rest = (rest * np.maximum(predicted, 1e-4)) ** TOGETHER
     rest[rows, given] = 0
     return rest.argmax(1), rest.max(1) / np.maximum(rest.sum(1), 1e-12)
+
+
+def pays(right: np.ndarray, suggested: np.ndarray) -> np.ndarray:
+    """Whether labels are surely enough wrong, and changes likely enough to mend them, to be made unseen ``[N]``.
+
+    Args:
+        right: probability that each label is right ``[N]``.
+        suggested: that its suggestion is ``[N]``.
+
+    >>> pays(np.array([0.1, 0.2, 0.2, 0.3]), np.array([0.5, 0.3, 0.25, 0.7])).tolist()
+    [True, True, False, False]
+    """
+    found: np.ndarray = (1 - right > SURELY_WRONG) & (suggested > WORTH * right)
+    return found
+
+
+def likely_labels(given: np.ndarray, probability: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """What labels probably are ``[N, K]``: the given one as far as it is right, else the others as the evidence has it.
+
+    Args:
+        given, probability: see `judge`.
+        right: probability that each label is right ``[N]``.
+
+    >>> likely_labels(np.array([0]), np.array([[0.5, 0.3, 0.2]]), np.array([0.9]))
+    array([[0.9 , 0.06, 0.04]])
+    """
+    rows = np.arange(len(given))
+    rest = probability.astype(np.float64)
+    rest[rows, given] = 0
+    found: np.ndarray = (1 - right)[:, None] * rest / np.maximum(rest.sum(1, keepdims=True), 1e-12)
+    found[rows, given] = right
+    return found
 
 
 def reason_of(share: float, low: float, high: float, marked: int, in_sample: bool) -> str:

@@ -163,15 +163,14 @@ def audited(
         answers = run.path / CHECK
     if answers is not None:
         records, share, lines = checked(records, answers_in(answers, records))
-    summary = summarise(run, records, columns)
-    if share is not None:
-        summary = replace(summary, share=share[0], low=share[1], high=share[2], checked=tuple(lines))
+    summary = replace(summarise(run, records, columns, share), checked=tuple(lines))
     found = told(summary, records)
     for name, table in summary.slices.items():
         rows = table.head(5).to_dict("records")
         found += [
-            f"{name} {row[name]}: about {row['expected_wrong']:,.0f} ({row['from']:,.0f} to {row['to']:,.0f}) of "
+            f"{name} {row['value']}: about {row['expected_wrong']:,.0f} ({row['from']:,.0f} to {row['to']:,.0f}) of "
             f"{row['labels']:,} are wrong, {row['fix']:,} of them fix" for row in rows
+            if row["to"] == row["to"]  # else nothing is known
         ]  # fmt: skip
         found += [f"{len(table) - 5:,} more in {run.path / PAGE}"] if len(table) > 5 else []
     if not write_issues(records, run.path):

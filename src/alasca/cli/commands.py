@@ -15,7 +15,7 @@ from alasca.cli.options import GROUPS, WHOLE, PlaceOptions, RecipeOptions, place
 from alasca.errors import InputError
 from alasca.published_recipes import RECIPES
 from alasca.recipe import RUN, TRAINING, Place, Recipe
-from alasca.terminal import say, typed
+from alasca.terminal import say
 from alasca.values import written
 
 app = App(
@@ -148,6 +148,7 @@ def report(
     from alasca.audit.report import write_report
     from alasca.audit.spreadsheet import write_spreadsheet
     from alasca.runs import RunFolder
+    from alasca.runs.claim import ending
 
     if not runs:
         raise InputError("report: no run given; expected one or more run folders")
@@ -157,7 +158,7 @@ def report(
         found += [path] if (path / "run.json").is_file() or not inside else inside
     opened = [RunFolder.open(path) for path in found]
     for run in (run for run in opened if not run.finished):
-        say(f"{run.path} has not ended; continue it with: alasca resume {typed(run.path)}")
+        say(f"{run.path} has not ended; {ending(run.path)}")
     target = out or runs[0] / "report.html"
     for option, file in (("out", target), ("spreadsheet", spreadsheet)):
         if file is not None and (file.is_dir() or not file.parent.is_dir()):

@@ -38,8 +38,15 @@ parts = []
 for name, _, _, median, _ in json.loads(Path("config.json").read_text())["preprocessing"]["columns"]:
     column = frame[name]                         # frame: a pandas data frame of numbers
     parts += [column] if median is None else [column.fillna(median), column.isna()]
-inputs = np.stack(parts, 1).astype("float32")"""
+inputs = np.stack(parts, 1).astype("float32")
+{after}"""
 """How columns of numbers are read; where some were missing in training, another column says which are."""
+AFTER = {
+    "torch": "inputs = torch.from_numpy(inputs)",
+    "onnx": "",
+    "safetensors": """made = json.loads(Path("config.json").read_text())["preprocessing"]
+inputs = torch.from_numpy((inputs - np.float32(made["mean"])) / np.float32(made["std"]))""",
+}
 
 
 def card(run: RunFolder, described: Mapping[str, Any]) -> str:
@@ -96,8 +103,8 @@ def checked(described: Mapping[str, Any]) -> str:
     """What was compared."""
     found = described["checked"]
     return (
-        f"On {found['samples']} random inputs its probabilities differ from those of the run by at most "
-        f"{found['largest_difference']:.1g}."
+        f"On {found['samples']} random inputs its probabilities differ from those of the run's network, computed in "
+        f"float32, by at most {found['largest_difference']:.1g}."
     )
 
 
@@ -124,12 +131,13 @@ def inputs_of(described: Mapping[str, Any]) -> list[str]:
                 "The predictions of the run average the sub-classifiers' too: `sub_classifiers.safetensors` has "
                 "their weights; this network alone gives those of the main classifier."
             )
-        return [*lines, *raw(made)]
-    return [f"`inputs`: {described['inputs']['dtype']} {size}; scaling is part of the model.", *raw(made)]
+        return [*lines, *raw(described)]
+    return [f"`inputs`: {described['inputs']['dtype']} {size}; scaling is part of the model.", *raw(described)]
 
 
-def raw(made: Mapping[str, Any]) -> list[str]:
+def raw(described: Mapping[str, Any]) -> list[str]:
     """How raw samples become numbers."""
+    made = described["preprocessing"]
     if made["kind"] == "pictures" and made["size"]:
         side = made["size"]
         fit = f"ImageOps.fit(picture, ({side}, {side}))" if made["keep_ratio"] else f"picture.resize(({side}, {side}))"
@@ -144,7 +152,8 @@ def raw(made: Mapping[str, Any]) -> list[str]:
     if made["columns"]:
         names = ", ".join(str(column[0]) for column in made["columns"][:NAMED])
         if all(column[1] == "number" for column in made["columns"]):
-            return ["", f"Columns: {names}. They become `inputs` so:", "", "```python", NUMBERS, "```"]
+            code = NUMBERS.format(after=AFTER[described["form"]]).strip()
+            return ["", f"Columns: {names}. They become `inputs` so:", "", "```python", code, "```"]
         return [
             "", f"Columns: {names}. `alasca.load(RUN).read(frame)` makes the numbers of a data frame, categories, "
             "dates and missing values too; `preprocessing.columns` in `config.json` says how.",

@@ -8,6 +8,7 @@ from pathlib import Path
 from alasca.errors import InputError
 from alasca.files import left_over
 from alasca.runs.claim import FOLDER as CLAIM
+from alasca.runs.claim import ending
 from alasca.terminal import typed
 
 BEGINNINGS = {"labels.safetensors", "metrics.jsonl"}
@@ -24,7 +25,7 @@ def refuse_used(path: Path) -> None:
     if (path / "done.json").exists():
         hint = f"a finished run; look at it with: alasca report {typed(path)}"
     elif (path / "run.json").exists():
-        hint = f"continue it with: alasca resume {typed(path)}"
+        hint = ending(path)
     raise InputError(f"out: {path} exists already ({hint}); choose another folder")
 
 

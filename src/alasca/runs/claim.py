@@ -148,8 +148,11 @@ def held_by(file: Path) -> str | None:
 def ending(folder: Path) -> str:
     """What to do about a folder's run that has not ended: wait where a process goes on with it, else continue it."""
     newest = next(iter(numbered(folder / FOLDER)), 0)
-    who = held_by(folder / FOLDER / f"{newest:08d}") if newest else None
-    return f"{who} goes on with it, wait for its end" if who else f"continue it with: alasca resume {typed(folder)}"
+    try:
+        who = held_by(folder / FOLDER / f"{newest:08d}") if newest else None
+    except OSError:  # of another machine, and nothing can be written there to compare its clock with
+        who = "a process on another machine"
+    return f"it is in use by {who}; wait for its end" if who else f"continue it with: alasca resume {typed(folder)}"
 
 
 def now_at(folder: Path) -> float:

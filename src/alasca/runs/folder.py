@@ -47,7 +47,6 @@ from alasca.runs.claim import Claim, claimed, ending
 from alasca.runs.reading import check_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
-from alasca.terminal import typed
 from alasca.values import conform
 
 Json = dict[str, Any]
@@ -247,7 +246,7 @@ class RunFolder:
         """
         path = self.path / "model.json"
         if not self.finished:
-            raise InputError(f"run: {self.path} has no model yet; continue it with: alasca resume {typed(self.path)}")
+            raise InputError(f"run: {self.path} has no model yet; {ending(self.path)}")
         described = cast(Described, sealed(path, Described))
         tensors = self.path / "model.safetensors"
         if described["run"] != self.settings()["run"]:

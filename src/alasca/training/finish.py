@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from alasca.audit.duplicates import NOTHING, duplicate_sets, groups_with
 from alasca.audit.evidence import BY_HEART, by_features
 from alasca.audit.issues import ranking_auroc
 from alasca.audit.out_of_sample import (
-    cheap_probabilities,
+    LeastSquares,
+    Neighbours,
+    Numbers,
+    Words,
     fold_numbers,
-    linear_probabilities,
     narrowed,
-    neighbour_probabilities,
-    text_probabilities,
 )
 from alasca.audit.patches import LEAST_SIDE, patch_features
 from alasca.audit.quality import Known, assess
@@ -106,32 +107,36 @@ def collect(prepared: Prepared, fitted: Fitted, split: Split) -> tuple[Records, 
     groups = groups_with(copies, None if split.groups is None else split.groups.numpy())
     return assess(Known(
         split.ids, prepared.task.classes, given, fitted.trace.read(everything.to(given.device)), log_p, held, unread,
-        fitted.method.columns(given.clamp(min=0)), *by_other_folds(fitted, split, labels, fits, groups),
+        fitted.method.columns(given.clamp(min=0)), by_other_folds(fitted, split, labels, fits, groups),
         sees_deeper(prepared.recipe, split), pictures, pictures and fits > BY_HEART, copies, split.truth,
     ))  # fmt: skip
 
 
 def by_other_folds(
     fitted: Fitted, split: Split, labels: np.ndarray, fits: float, groups: np.ndarray | None
-) -> tuple[np.ndarray | None, np.ndarray]:  # fmt: skip
-    """What samples of other folds say of each ``[N, K]``: neighbours in the network's features, None where it has
-    none, and cheap classifiers on the raw inputs."""
-    folds, net, count = fold_numbers(len(labels), groups), fitted.nets[0], split.num_classes
-    two, features = torch.arange(2, device=split.samples.labels.device), None
+) -> Callable[[np.ndarray], tuple[np.ndarray | None, np.ndarray | None]]:  # fmt: skip
+    """Asks samples of other folds ``[N, K]``: neighbours in the network's features, None where it has none, and cheap
+    classifiers on the raw inputs; by labels that are distributions ``[N, K]``."""
+    folds, net = fold_numbers(len(labels), groups), fitted.nets[0]
+    two, near = torch.arange(2, device=split.samples.labels.device), list[Neighbours]()
     depth = len(levels_of(next(outputs_of([net], split.samples, two))))
-    if depth:
-        levels = []
-        for level in sorted({0, depth - 1}):
-            points = narrowed(lambda: (levels_of(each)[level] for each in outputs_of([net], split.samples)), width=128)  # noqa: B023  # used at once
-            levels.append(neighbour_probabilities(points, labels, count, folds))
-        features = by_features(levels, fits)
+    for level in sorted({0, depth - 1}) if depth else ():
+        points = narrowed(lambda: (levels_of(each)[level] for each in outputs_of([net], split.samples)), width=128)  # noqa: B023  # used at once
+        near.append(Neighbours(points, labels >= 0, folds))
+    cheap: Callable[[np.ndarray], np.ndarray]
     if split.texts is not None:
-        return features, text_probabilities(split.texts.values, labels, count, folds)
-    if of_patches(split):
+        cheap = Words(split.texts.values, labels, folds)
+    elif of_patches(split):
         mirrored = split.samples.transform.flip
-        points = patch_features(lambda rows: plain_views(split.samples, rows), len(labels), mirrored)
-        return features, linear_probabilities(points, labels, count, folds)
-    return features, cheap_probabilities(narrowed(lambda: plain_views(split.samples)), labels, count, folds)
+        patches = patch_features(lambda rows: plain_views(split.samples, rows), len(labels), mirrored)
+        cheap = LeastSquares(patches, labels, folds)
+    else:
+        cheap = Numbers(narrowed(lambda: plain_views(split.samples)), labels, folds)
+
+    def ask(targets: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:
+        return by_features([votes(targets) for votes in near], fits) if near else None, cheap(targets)
+
+    return ask
 
 
 def of_patches(split: Split) -> bool:

@@ -24,8 +24,22 @@ NUMBERED = re.compile(
 NAMELESS = re.compile(r"(unnamed: ?\d+|level_0|__index_level_0__|)", re.IGNORECASE)
 COUNTER = re.compile(r"(\bid|_id|[a-z]I[dD]|\bno|_no|_nr|number|_num|_key)$")
 NAMING = {"serial", "sku", "uuid", "guid", "barcode", "ean", "isbn", "phone", "order", "ticket", "invoice", "account"}
-"""Words in names of columns whose numbers, all different, name rows."""
-LABELLING = {"annotator", "annotators", "annotated", "labeler", "labeller", "labeled", "labelled", "rater"}
+"""Last words in names of columns whose numbers, all different, name rows; `NUMBER` may follow."""
+NUMBER = {"id", "no", "nr", "num", "number", "key", "code"}
+LABELLING = {
+    "annotator",
+    "annotators",
+    "annotated",
+    "annotation",
+    "labeler",
+    "labelers",
+    "labeller",
+    "labellers",
+    "labeled",
+    "labelled",
+    "rater",
+    "raters",
+}
 """Words in names of columns that tell of the labelling: who did it, and when."""
 TELLING = {
     "label",
@@ -73,7 +87,7 @@ def why_left_out(
         return "always the same"
     if kind in ("category", "number") and holds_labels(name, cells, labels):
         return "says the label"
-    if called_like(name, LABELLING):
+    if kind != "text" and called_like(name, LABELLING):
         return "tells of the labelling"
     if kind == "number" and names_rows(name, values):
         return "names the rows"
@@ -84,12 +98,25 @@ def names_rows(name: str, values: np.ndarray) -> bool:
     """Whether numbers are those of rows in some other list: whole and all different, by a name such as those have.
 
     >>> odd = np.arange(20.0) ** 2 % 389
-    >>> names_rows("serial", odd), names_rows("rooms", odd), names_rows("serial", np.arange(20.0) % 9)
-    (True, False, False)
+    >>> [names_rows(name, odd) for name in ("serial", "customer_id", "orderNumber", "rooms", "order_total", "room_no")]
+    [True, True, True, False, False, False]
+    >>> names_rows("serial", np.arange(20.0) % 9)
+    False
     """
-    called = bool(COUNTER.search(name)) or called_like(name, NAMING)
-    different = len(values) >= IN_STEP and len(np.unique(values)) == len(values)
-    return called and different and bool((values == np.round(values)).all())
+    said = words_of(name)
+    there = values[np.isfinite(values)]
+    ends = said[-1:] and (said[-1] == "id" or said[-1] in NAMING or (said[-1] in NUMBER and set(said[-2:-1]) & NAMING))
+    different = len(there) >= IN_STEP and len(np.unique(there)) == len(there)
+    return bool(ends) and different and bool((there == np.round(there)).all())
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, in small letters.
+
+    >>> words_of("labelId"), words_of("SKU_no")
+    (['label', 'id'], ['sku', 'no'])
+    """
+    return [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
 
 
 def is_row_number(name: str, values: Sequence[float] | np.ndarray, kind: str = "number") -> bool:
@@ -151,7 +178,7 @@ def called_like(name: str, names: Collection[str]) -> bool:
     >>> called_like("label_id", TELLING), called_like("trueLabel", TELLING), called_like("targeted", TELLING)
     (True, True, False)
     """
-    return any(word.lower() in names for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name))
+    return any(word in names for word in words_of(name))
 
 
 def beyond_chance(pairs: Sequence[tuple[str, str]]) -> float:
