@@ -25,6 +25,7 @@ TESTS = {
     "audit/verdict.py": "tests/test_audit.py tests/test_criterion.py src/alasca/audit/verdict.py",
     "audit/checking.py": "tests/test_cleaning.py",
     "audit/duplicates.py": "tests/test_duplicates.py",
+    "audit/rounds.py": "tests/test_audit.py tests/test_criterion.py",
     "audit/quality.py": "tests/test_duplicates.py tests/test_audit.py",
     "audit/browser.py": "tests/test_report.py",
     "audit/comparison.py": "tests/test_report.py",
@@ -66,7 +67,14 @@ MUTANTS: dict[str, list[Change]] = {
         ("for values in (sets, groups) if", "for values in (sets,) if"),
         ('" ".join(words(text))', "text"),
     ],
+    "audit/rounds.py": [
+        ("first = first or estimated_share", "first = estimated_share"),
+        ("range(1 + ROUNDS)", "range(1)"),
+        ("predicted, in_sample, evidence.agreement, first", "None, in_sample, evidence.agreement, first"),
+        ("in_sample, evidence.agreement, first", "in_sample, None, first"),
+    ],
     "audit/quality.py": [
+        ("targets[judged] = labels", "pass"),
         ("if known.by_heart else margins[judged]", "if False else margins[judged]"),
     ],
     "audit/browser.py": [

@@ -39,6 +39,7 @@ from alasca.audit.out_of_sample import (
 )
 from alasca.audit.patches import dictionary, encoded, patch_features, reduced
 from alasca.audit.quality import Known, assess
+from alasca.audit.rounds import decide
 from alasca.audit.verdict import FIX, KEEP, REVIEW, clean_probability, estimated_share, judge, parted
 from alasca.stores import Traced
 
@@ -204,7 +205,7 @@ def test_other_samples_are_asked_again_by_likelier_labels(monkeypatch):
     ranked, shares = [], []
     for rounds in (0, 1, 2):
         asked.clear()
-        monkeypatch.setattr("alasca.audit.quality.ROUNDS", rounds)
+        monkeypatch.setattr("alasca.audit.rounds.ROUNDS", rounds)
         records, verdict = assess(known)
         shares.append(verdict.share)
         assert len(asked) == rounds + 1
@@ -216,6 +217,41 @@ def test_other_samples_are_asked_again_by_likelier_labels(monkeypatch):
     assert len(set(shares)) == 1, "how many are wrong is told by what they say first"
     assess(replace(known, unread=unread))
     assert all((targets[unread] == 0).all() for targets in asked[-3:]), "whose picture can't be read has no vote"
+
+
+def test_what_is_suggested_follows_the_network_too():
+    """Of a sample that is surely not of class 0, others waver between 1 and 2: the trained network decides."""
+    given = np.repeat([0, 1, 2], 20)
+    probability = np.eye(3)[given] * 0.8 + 0.1 / 1.5
+    probability[0] = [0.02, 0.49, 0.49]
+    for sure in (1, 2):
+        predicted = np.full((60, 3), 0.3)
+        predicted[0, sure] = 0.6
+        witnesses = Witnesses(margins(probability, given), features=probability, cheap=probability)
+        _, verdict = decide(given, 3, lambda _, each=witnesses: each, 20.0, predicted)
+        assert verdict.suggested[0] == sure
+        assert verdict.suggested.tolist()[1:] == given.tolist()[1:]
+    points, given, _ = planted(400, share=0.3)
+    near = neighbour_probabilities(points, given, 4, fold_numbers(400))
+    evidence, verdict = decide(given, 4, lambda _: Witnesses(margins(near, given), cheap=near))
+    alone, both = (clean_probability(evidence.score, verdict.share, alike) for alike in (None, evidence.agreement))
+    assert verdict.clean_probability == pytest.approx(both)
+    assert abs(both - alone).max() > 0.01
+
+
+def test_features_of_any_model_are_asked_again(monkeypatch):
+    points, _, true = planted(800, spread=1.0)
+    rng, given = np.random.default_rng(0), true.copy()
+    wrong = rng.random(800) < 0.4
+    given[wrong] = (true[wrong] + 1) % 4
+    ranked = {}
+    for rounds in (0, 2):
+        monkeypatch.setattr("alasca.audit.rounds.ROUNDS", rounds)
+        found = find_label_issues(given, features=points.numpy())
+        ranked[rounds] = roc_auc_score(wrong, -found["label_quality"])
+        outside = find_label_issues(given, np.eye(4)[true] * 0.6 + 0.1)
+        assert outside.equals(find_label_issues(given, np.eye(4)[true] * 0.6 + 0.1)), "probabilities stay what they are"
+    assert ranked[2] > ranked[0] + 0.02, ranked
 
 
 @pytest.mark.parametrize("share", [0.02, 0.1, 0.5])

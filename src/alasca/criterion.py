@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from alasca.audit.evidence import Witnesses, scaled
 from alasca.audit.issues import LabelIssues, as_points, judged, positions
-from alasca.audit.out_of_sample import fold_numbers, neighbour_probabilities
+from alasca.audit.out_of_sample import Neighbours, fold_numbers
 from alasca.core import Output
 from alasca.distributed import gather_rows
 from alasca.errors import InputError
@@ -151,9 +151,9 @@ class AlascaLoss(nn.Module):
             )
         if not bool((visits > 0).any()):
             raise InputError("label_issues: no sample was seen; call the loss in training first")
-        near = None if features is None else neighbour_probabilities(
-            as_points(features, len(given)), given, self.num_classes, fold_numbers(len(given))
-        )  # fmt: skip
+        near = None
+        if features is not None:
+            near = Neighbours(as_points(features, len(given)), given >= 0, fold_numbers(len(given)))
         margins = as_array((self.seen.margins / visits.clamp(min=1)).masked_fill(visits == 0, torch.nan))
         averaged = None
         if self.seen.log_probability.shape[1]:
@@ -162,10 +162,12 @@ class AlascaLoss(nn.Module):
             raise InputError(
                 "label_issues: this store keeps no average of all classes; pass features, or store='float32'"
             )
-        witnesses = Witnesses(
-            np.mean([scaled(each) for each in margins], axis=0), features=averaged if near is None else near
-        )
-        return judged(given, names, witnesses, float(visits.float().mean()), averaged, near is None)
+        margin = np.mean([scaled(each) for each in margins], axis=0)
+
+        def ask(targets: np.ndarray) -> Witnesses:
+            return Witnesses(margin, features=averaged if near is None else near(targets))
+
+        return judged(given, names, ask, float(visits.float().mean()), averaged, near is None)
 
     def _base(self, logits: Tensor, labels: Tensor, index: Any, epoch: int | None) -> Tensor:
         if self._stateful:

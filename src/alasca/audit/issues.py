@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from alasca.audit.evidence import Witnesses, margins, weigh
-from alasca.audit.out_of_sample import fold_numbers, neighbour_probabilities
-from alasca.audit.verdict import judge
+from alasca.audit.evidence import Witnesses, margins
+from alasca.audit.out_of_sample import Neighbours, fold_numbers
+from alasca.audit.rounds import decide
 from alasca.errors import InputError
 from alasca.runs import Records
 from alasca.values import shown
@@ -82,19 +82,19 @@ def find_label_issues(
         raise InputError(f"labels: all are {shown(names[given[0]])}; expected at least two classes")
     if groups is not None and len(groups) != len(given):
         raise InputError(f"groups: {len(groups):,} values for {len(given):,} labels; expected one each")
-    near = None
-    if points is not None:
-        near = neighbour_probabilities(points, given, size, fold_numbers(len(given), groups))
+    near = None if points is None else Neighbours(points, given >= 0, fold_numbers(len(given), groups))
+    margin = None
     if probability is not None and probability.ndim == 3:
-        margin = np.mean([margins(epoch, given) for epoch in probability], axis=0)
-        witnesses = Witnesses(margin=margin, features=probability.mean(0), cheap=near)
-    else:
-        witnesses = Witnesses(features=probability, cheap=near)
-    return judged(given, names, witnesses)
+        margin, probability = np.mean([margins(epoch, given) for epoch in probability], axis=0), probability.mean(0)
+
+    def ask(targets: np.ndarray) -> Witnesses:
+        return Witnesses(margin, features=probability, cheap=None if near is None else near(targets))
+
+    return judged(given, names, ask)
 
 
 def judged(
-    given: np.ndarray, names: Sequence[Any], witnesses: Witnesses, visits: float | None = None,
+    given: np.ndarray, names: Sequence[Any], ask: Callable[[np.ndarray], Witnesses], visits: float | None = None,
     predicted: np.ndarray | None = None, in_sample: bool = False,
 ) -> LabelIssues:  # fmt: skip
     """The verdict on labels as a frame.
@@ -102,12 +102,10 @@ def judged(
     Args:
         given: labels ``[N]``, positions in `names`.
         names: of the classes.
-        witnesses: what is known of the labels.
+        ask: gives what is known of the labels; see `decide`.
         visits, predicted, in_sample: see `judge`.
     """
-    evidence = weigh(given, witnesses)
-    agreement = None if in_sample else evidence.agreement
-    verdict = judge(given, evidence.probability, evidence.score, visits, predicted, in_sample, agreement)
+    evidence, verdict = decide(given, len(names), ask, visits, predicted, in_sample)
     table = np.array(names, dtype=object)
 
     def named(found: np.ndarray) -> np.ndarray:

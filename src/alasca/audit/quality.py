@@ -9,14 +9,12 @@ import numpy as np
 from torch import Tensor
 
 from alasca.audit.duplicates import conflicts
-from alasca.audit.evidence import Evidence, Witnesses, weigh
+from alasca.audit.evidence import Witnesses
 from alasca.audit.out_of_sample import as_targets
-from alasca.audit.verdict import KEEP, REVIEW, Verdict, estimated_share, judge, likely_labels
+from alasca.audit.rounds import decide
+from alasca.audit.verdict import KEEP, REVIEW, Verdict
 from alasca.runs import Records
 from alasca.stores import Traced, against_others
-
-ROUNDS = 2
-"""How often other samples are asked again; more rounds move little."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,17 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
     if judged.any() and len(np.unique(given[judged])) > 1:
         sub_margin = columns.get("sub_margin", margins)[judged]
         margin = np.where(np.isfinite(sub_margin), sub_margin, margins[judged]) if known.by_heart else margins[judged]
-        evidence, verdict = decide(known, judged, margin, sub_margin)
+        targets = as_targets(np.where(judged, given, -1), len(known.classes))
+
+        def ask(labels: np.ndarray) -> Witnesses:
+            targets[judged] = labels
+            features, cheap = (None if each is None else each[judged] for each in known.others(targets))
+            return Witnesses(margin, sub_margin, features, cheap, known.deeper, known.beside)
+
+        mean_visits = float(array(visits)[judged].mean())
+        evidence, verdict = decide(
+            given[judged], len(known.classes), ask, mean_visits, array(known.log_p.exp())[judged]
+        )  # fmt: skip
         quality[judged], suggested[judged], issue[judged] = verdict.clean_probability, verdict.suggested, verdict.issue
         sure[judged], decision[judged] = verdict.suggested_probability, verdict.decision
         outside = np.full(len(given), np.nan)
@@ -100,34 +108,6 @@ def assess(known: Known) -> tuple[Records, Verdict | None]:
         None if known.truth is None else array(known.truth),
     )  # fmt: skip
     return records, verdict
-
-
-def decide(
-    known: Known, judged: np.ndarray, margin: np.ndarray, sub_margin: np.ndarray
-) -> tuple[Evidence, Verdict]:  # fmt: skip
-    """What is to be thought of the labels that are judged.
-
-    Other samples are asked what each label is, and asked again, by labels that are taken for what they probably are.
-    How many are wrong is told by what they said first: in what they say later every label has had a part.
-
-    Args:
-        known: see `assess`.
-        judged: which labels ``[N]``, M of them.
-        margin, sub_margin: see `Witnesses` ``[M]``.
-    """
-    given = array(known.given)[judged]
-    targets = as_targets(np.where(judged, array(known.given), -1), len(known.classes))
-    first: tuple[float, float] | None = None
-    for _ in range(1 + ROUNDS):
-        features, cheap = (None if each is None else each[judged] for each in known.others(targets))
-        evidence = weigh(given, Witnesses(margin, sub_margin, features, cheap, known.deeper, known.beside))
-        first = first or estimated_share(given, evidence.probability)
-        verdict = judge(
-            given, evidence.probability, evidence.score, float(array(known.traced.visits.clamp(min=1))[judged].mean()),
-            array(known.log_p.exp())[judged], agreement=evidence.agreement, first=first,
-        )  # fmt: skip
-        targets[judged] = likely_labels(given, evidence.probability, verdict.clean_probability)
-    return evidence, verdict
 
 
 def told_of_copies(copies: np.ndarray, differ: np.ndarray) -> str:
