@@ -758,16 +758,20 @@ def test_who_labelled_and_which_row_it_is_teach_nothing(tmp_path: Path):
     frame = pd.DataFrame({
         "a": R.normal(size=40), "annotator": np.array(["kim", "lee"])[R.integers(0, 2, 40)], "labelledBy": R.integers(0, 3, 40),
         "serial": R.permutation(9000)[:40], "order_id": R.permutation(9000)[:40], "rooms": R.permutation(9000)[:40],
-        "operator": np.array(["x", "y"])[R.integers(0, 2, 40)], "label": np.array(["cat", "dog"])[np.arange(40) % 2],
+        "operator": np.array(["x", "y"])[R.integers(0, 2, 40)], "order_total": R.permutation(9000)[:40],
+        "SKU": [None, *R.permutation(9000)[:39]], "label": np.array(["cat", "dog"])[np.arange(40) % 2],
     })  # fmt: skip
     frame.to_csv(tmp_path / "t.csv", index=False)
     task = read(f"table:{tmp_path / 't.csv'}")
-    assert [column.name for column in task.columns] == ["a", "rooms", "operator"]
+    assert [column.name for column in task.columns] == ["a", "rooms", "operator", "order_total"]
     for name in ("annotator", "labelledBy"):
         assert f"{name} (tells of the labelling)" in told(task)
-    for name in ("serial", "order_id"):
+    for name in ("serial", "order_id", "SKU"):
         assert f"{name} (names the rows)" in told(task)
     assert len(read(f"table:{tmp_path / 't.csv'}", input="a,annotator,serial").columns) == 3, "--input decides"
+    texts = pd.DataFrame({"annotated_text": [f"word {k} of many" for k in range(40)], "label": ["x", "y"] * 20})
+    texts.to_csv(tmp_path / "u.csv", index=False)
+    assert isinstance(read(f"table:{tmp_path / 'u.csv'}").inputs, Texts)
 
 
 def test_json_by_columns_goes_by_key(tmp_path: Path):

@@ -167,7 +167,10 @@ def test_numbers_that_are_missing_in_a_data_frame():
     assert (fitted.predict(frame) == true).mean() > 0.9
     again = pickle.loads(pickle.dumps(fitted))  # noqa: S301  # its own
     assert (again.predict_proba(frame) == fitted.predict_proba(frame)).all()
-    with pytest.raises(ValueError, match="NaN"):
+    assert (fitted.predict(frame.to_numpy()) == fitted.predict(frame)).all()
+    with pytest.raises(ValueError, match="NaN in column 'b', and no number was missing in fit"):
         fast(epochs=1).fit(frame, given).predict(gaps)
+    with pytest.raises(ValueError, match="infinity"):
+        fast(epochs=1).fit(gaps.assign(c=np.inf), given)
     with pytest.raises(ValueError, match="NaN"):
         fast().fit(gaps.to_numpy(), given)

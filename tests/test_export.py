@@ -160,13 +160,17 @@ def test_the_card_makes_the_inputs_of_a_table_of_numbers(tmp_path: Path, monkeyp
     frame.loc[3, "b"] = np.nan
     frame.assign(label=["x", "y"] * 20).to_csv(tmp_path / "t.csv", index=False)
     run = train(Recipe(data=f"table:{tmp_path / 't.csv'}", epochs=1, val_fraction=0.0), folder=tmp_path / "run")
-    folder = export(run, "torch", tmp_path / "out").folder
-    code = (folder / "README.md").read_text().split("```python\n")[2].split("```")[0]
-    monkeypatch.chdir(folder)
-    made: dict = {"frame": frame}
-    exec(code, made)  # noqa: S102  # what the card tells people to run
-    np.testing.assert_array_equal(made["inputs"], alasca.load(run.path).read(frame))
-    assert made["inputs"].shape == (40, 4)
+    expected = alasca.load(run.path).predict(frame, "main")
+    for form in ("torch", "onnx", "safetensors"):
+        folder = export(run, form, tmp_path / form, "main").folder
+        use, columns = [block.split("```")[0] for block in (folder / "README.md").read_text().split("```python\n")[1:]]
+        monkeypatch.chdir(folder)
+        made: dict = {"frame": frame, "net": create_network("mlp", (4,), 2)}
+        exec(columns, made)  # noqa: S102  # what the card tells people to run
+        exec(use, made)  # noqa: S102
+        found = made["probabilities"] if "probabilities" in made else made["logits"].softmax(1)
+        found = found.detach().numpy() if isinstance(found, Tensor) else found
+        np.testing.assert_allclose(found, expected, atol=1e-5, err_msg=form)
 
 
 @pytest.mark.parametrize(

@@ -251,19 +251,35 @@ class RobustClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         """Samples as `Task.from_arrays` takes them; rows of numbers by scikit-learn's rules."""
         fresh = y is not None
         kind = kind_of(X)
-        if isinstance(X, pd.DataFrame) and not fresh:
-            kind = "frame" if self._loaded().transform.columns else "numbers"
+        if not fresh and kind in ("frame", "numbers"):
+            X, kind = self._as_fitted(X)
         if kind == "texts":
             return [str(text) for text in X]
         if kind in ("pictures", "frame"):
             if kind == "frame":
                 validate_names(self, X, fresh)
+                refuse_infinite(X)
             return X if kind == "frame" else as_array(X)
         if fresh:
             found, _ = validate_data(self, X, y, dtype=np.float32, ensure_min_samples=2)
         else:
             found = validate_data(self, X, dtype=np.float32, reset=False)
         return found
+
+    def _as_fitted(self, X: Any) -> tuple[Any, str]:
+        """Rows as those that the classifier was fitted to: columns of a data frame, or plain numbers.
+
+        Raises:
+            ValueError: a number is missing, and none was in training.
+        """
+        if self._loaded().transform.columns:
+            framed = isinstance(X, pd.DataFrame)
+            return X if framed else pd.DataFrame(as_array(X), columns=self.feature_names_in_), "frame"
+        if isinstance(X, pd.DataFrame) and (absent := X.columns[X.isna().any()].tolist()):
+            raise ValueError(
+                f"X: NaN in column {absent[0]!r}, and no number was missing in fit; fill in such cells first"
+            )
+        return X, "numbers"
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -280,6 +296,13 @@ def validate_names(estimator: RobustClassifier, X: pd.DataFrame, fresh: bool) ->
         raise ValueError(
             f"X has columns {', '.join(names)}; the classifier was fitted to {', '.join(estimator.feature_names_in_)}"
         )
+
+
+def refuse_infinite(X: pd.DataFrame) -> None:
+    """Raise `ValueError` for a number without end."""
+    for name in X.select_dtypes("number"):
+        if np.isinf(X[name].to_numpy(np.float64, na_value=np.nan)).any():
+            raise ValueError(f"X: infinity in column {name!r}; expected finite numbers, or none")
 
 
 def kind_of(X: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 import textwrap
 from collections.abc import Collection, Sequence
@@ -206,7 +207,7 @@ def audit(
         if path.exists():
             raise InputError(f"sample: {path} is there already, maybe with answers; move it away first")
         content = sheet(records, draw(records, sample, seed), texts_of(opened, records)).to_csv(
-            index=False, lineterminator="\n"
+            index=False, lineterminator="\n", quoting=csv.QUOTE_ALL
         )
         write_bytes(path, content.encode())
         tell([

@@ -42,9 +42,10 @@ inputs = np.stack(parts, 1).astype("float32")
 {after}"""
 """How columns of numbers are read; where some were missing in training, another column says which are."""
 AFTER = {
-    "torch": "inputs = torch.from_numpy(inputs)",
+    "torch": "import torch\ninputs = torch.from_numpy(inputs)",
     "onnx": "",
-    "safetensors": """made = json.loads(Path("config.json").read_text())["preprocessing"]
+    "safetensors": """import torch
+made = json.loads(Path("config.json").read_text())["preprocessing"]
 inputs = torch.from_numpy((inputs - np.float32(made["mean"])) / np.float32(made["std"]))""",
 }
 
