@@ -978,6 +978,8 @@ def test_clean_renames_in_its_copy_and_leaves_spellings_to_a_person(tmp_path: Pa
         for k, path in enumerate(sorted(folder.iterdir())):
             path.rename(folder / f"{k:03d}.png")
     say(["clean", str(root), "--epochs", "8", "--image-size", "12", "--out", str(tmp_path / "run")])
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"hint {ROWS / 4:.0f} pictures a class are few" in told
     assert len(listing(tmp_path / "run" / "repaired" / "photos")) == ROWS
     frame = pd.read_csv(write_table(tmp_path / "t.csv", given, true))
     frame["label"] = [name.upper() if k % 2 else name for k, name in enumerate(frame["label"])]
