@@ -25,7 +25,7 @@ RIDGE = 0.5
 """Least squares' penalty of weights, a column; strong, for labels that are partly wrong."""
 SHARPNESS = tuple(2.0 ** (k / 2) for k in range(-2, 13))
 """What scores of least squares may be multiplied by before they are logits: 0.5 to 64."""
-LEAST_PART = 0.02
+LEAST_PART = 0.05
 """Part of a label's distribution that a class must have to be fitted."""
 BLOCK = 1 << 24
 """Distances that are held at once."""
@@ -141,7 +141,7 @@ class Numbers:
 
         parts = [votes(targets) for votes in self.votes]
         if targets.shape[1] <= FITTED_CLASSES:
-            trees = ExtraTreesClassifier(100, min_samples_leaf=3, random_state=0)
+            trees = ExtraTreesClassifier(100, min_samples_leaf=3, n_jobs=torch.get_num_threads(), random_state=0)
             for model in (LogisticRegression(C=0.1, max_iter=200), trees):
                 parts += [fitted_probabilities(model, self.rows, targets, self.known, self.folds)]
         found: np.ndarray = np.stack(parts).mean(0)
