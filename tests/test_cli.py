@@ -535,7 +535,7 @@ def test_a_report_on_a_stopped_run_shows_what_there_is(tmp_path: Path, capsys, m
     assert "a has not ended; continue it with: alasca resume a" in out
     with (
         claimed(Path("a")),
-        pytest.raises(InputError, match=f"process {os.getpid()} goes on with it, wait for its end"),
+        pytest.raises(InputError, match=f"it is in use by process {os.getpid()}; wait for its end"),
     ):
         RunFolder.open(Path("a")).done()
     page = Path("a/report.html").read_text()
