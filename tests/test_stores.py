@@ -35,6 +35,16 @@ def test_duplicates_give_their_mean_once():
     assert store.visits.tolist() == [0, 1, 0, 1]
 
 
+def test_distinct_rows_need_no_sorting():
+    index, rows = torch.tensor([3, 0, 2]), torch.randn(3, 5)
+    looked, told = SampleStore(4, 5), SampleStore(4, 5)
+    for store, distinct in ((looked, False), (told, True)):
+        store.update(index, rows, 0.7)
+        store.update(index.flip(0), rows, 0.7, distinct=distinct)
+    assert torch.equal(looked.value, told.value)
+    assert torch.equal(looked.visits, told.visits)
+
+
 def test_means_are_deterministic_and_leave_single_rows_alone():
     index = torch.tensor([5, 2, 5, 5, 0])
     rows = torch.randn(5, 7)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections import OrderedDict
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 from alasca import Output, SubClassifiers
 from alasca.core import Batch
 from alasca.networks.small import Perceptron, SmallResNet
-from alasca.surgery import OutputNet, plain_forward, quiet_batchnorm, quiet_forward
+from alasca.surgery import OutputNet, plain_forward, quiet_batchnorm, quiet_forward, recompute_maps
 
 
 class Encoder(nn.Module):
@@ -307,6 +308,46 @@ class Checkpointed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = checkpoint(self.stage1, x, use_reentrant=False) if self.on else self.stage1(x)
         return self.out(self.stage2(x).mean((2, 3)))
+
+
+def saved_bytes(work: Callable[[], Tensor]) -> tuple[Tensor, int]:
+    kept: dict[int, int] = {}
+
+    def pack(value: Tensor) -> Tensor:
+        storage = value.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        return work(), sum(kept.values())
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_maps_made_again_in_backward_give_the_same_gradients_for_less_memory(autocast: torch.dtype | None):
+    x, found = torch.randn(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)), []
+    for recomputes in (False, True):
+        torch.manual_seed(1)
+        net = OutputNet(SmallResNet(3, 10), example=x[:2], num_classes=10)
+        net.autocast = autocast
+        net.attach(None, x[:2])
+        recompute_maps(net, recomputes)
+
+        def work(net: OutputNet = net) -> Tensor:
+            output = net.train()(x)
+            return output.logits.square().sum() + torch.stack([aux.square().sum() for aux in output.aux]).sum()
+
+        loss, size = saved_bytes(work)
+        loss.backward()
+        moved = {name: value.clone() for name, value in net.named_buffers()}
+        assert all(int(value) == 1 for name, value in moved.items() if name.endswith("num_batches_tracked"))
+        gradients = {name: parameter.grad for name, parameter in net.named_parameters()}
+        found.append((gradients, moved, size))
+    (plain, buffers, kept), (again, moved, less) = found
+    for name in plain:
+        assert torch.equal(plain[name], again[name]), name
+    for name in buffers:
+        assert torch.equal(buffers[name], moved[name]), name
+    assert less < 0.93 * kept
 
 
 def test_activation_checkpointing_gives_the_same_gradients_and_moves_head_batchnorm_once():

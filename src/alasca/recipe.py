@@ -160,7 +160,10 @@ class Recipe(Checked):
     lr_decay: float = setting(TRAINING, 0.01, "What step multiplies by.", above=0)
     clip: float | None = setting(TRAINING, None, "Largest gradient norm of a network.", above=0)
     accumulate: int = setting(TRAINING, 1, "Micro-batches an optimiser step.", least=1)
-    precision: str = setting(TRAINING, "float32", "float32, bf16 or fp16.", among=("float32", "bf16", "fp16"))
+    precision: str = setting(
+        TRAINING, "auto", "auto (bf16 on a GPU that has it, else float32), float32, bf16 or fp16.",
+        among=("auto", "float32", "bf16", "fp16"),
+    )  # fmt: skip
     select: str | None = setting(
         TRAINING, None, "Epoch: last or noisy-val; else the method's.", among=(None, "last", "noisy-val")
     )
@@ -232,7 +235,14 @@ class Place(Checked):
     threads: int | None = setting(RUN, None, "CPU threads.", least=1)
     deterministic: bool = setting(RUN, False, "Exact resume on CUDA too, slower.")
     channels_last: bool = setting(RUN, True, "Memory format of pictures and convolutions.")
+    capture: bool = setting(RUN, True, "Record a GPU's step in each phase and replay it: same numbers, no waiting.")
+    compile: bool = setting(RUN, False, "Fuse operators of networks (torch.compile): a minute more to begin with.")
     checkpoint_seconds: float = setting(RUN, 30.0, "Least time between checkpoints.", least=0)
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The inverse of `as_json` through JSON, of earlier versions' too."""
+        return super().from_json({"capture": True, "compile": False, **value})
 
 
 def found_from(recipe: Recipe, place: Place, home: Path) -> tuple[Recipe, Place]:

@@ -135,7 +135,7 @@ def conform(value: Any, hint: Any, where: str, rest: Any = None) -> None:
         if not isinstance(value, dict):
             raise InputError(f"{where}: expected a JSON object")
         hints = typing.get_type_hints(hint, include_extras=True)
-        if lacking := sorted(hints.keys() - value.keys()):
+        if lacking := sorted(hint.__required_keys__ - value.keys()):
             raise InputError(f"{where}: lacks {lacking[0]!r}")
         if rest is None and (odd := sorted(value.keys() - hints.keys())):
             raise InputError(f"{where}: {odd[0]!r} is no field of it")

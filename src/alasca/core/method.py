@@ -65,6 +65,8 @@ class Method(nn.Module):
     """It attaches classifiers of its own; wrapping it in Alasca is refused."""
     mixes: bool = False
     """It blends inputs; refused for integer inputs such as token ids."""
+    captures: ClassVar[bool] = True
+    """Its step may be recorded in a phase and replayed: it reads nothing back, and Python decides by epoch alone."""
     prediction: str = "main"
     """Which of its `predictions` is in force."""
 

@@ -21,12 +21,14 @@ class Batch:
         labels: given labels ``[B]``, int64.
         index: stable position of each sample ``[B]``, int64.
         weight: weight of each sample in the main loss ``[B]``, float32.
+        distinct: whether no sample comes twice, so that stores need not look.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     index: Tensor
     weight: Tensor
+    distinct: bool = False
 
 
 class Seen(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -17,14 +18,25 @@ from alasca.data.seeds import fold, generator, uniform
 from alasca.distributed import share, world
 from alasca.errors import InputError
 
+MOST_ROWS = 8192
+AT_ONCE = {"cuda": 128 << 20, "cpu": 4 << 20}
+"""Bytes of views that are made together: a GPU is asked seldom, a processor keeps them in its caches."""
+
 
 @dataclass(frozen=True)
 class Chosen:
-    """What one stream brings in one step, before it is read: positions, weights ``[B]``, the seed of its views."""
+    """What one stream brings in one step, before it is read.
+
+    Attributes:
+        index, weight: positions and weights ``[B]``.
+        seed: of its views.
+        distinct: whether no position comes twice.
+    """
 
     index: Tensor
     weight: Tensor
     seed: int
+    distinct: bool
 
 
 class Loader:
@@ -69,14 +81,44 @@ class Loader:
             where: (stage, epoch, number of the phase in its epoch).
             start: steps to leave out; the rest is as it would have been.
         """
-        planned, coming = itertools.tee(self._planned(phase, where, start))
-        read = self.samples.read(torch.cat([chosen.index for chosen in step.values()]) for step in coming)
-        for step, values in zip(planned, read, strict=True):
-            parts = torch.split(values, [len(chosen.index) for chosen in step.values()])
-            yield {
-                name: self._batch(phase.streams[name].views, *self._sound(chosen, part))
-                for (name, chosen), part in zip(step.items(), parts, strict=True)
-            }
+        each = self.steps_at_once(phase)
+        begin = start - start % each
+        planned, coming = itertools.tee(batched(self._planned(phase, where, begin), each))
+        read = self.samples.read(
+            torch.cat([s[name].index for name in phase.streams for s in steps]) for steps in coming
+        )
+        for first, (steps, values) in zip(itertools.count(begin, each), zip(planned, read, strict=True), strict=False):
+            yield from self._made(phase, steps, values)[max(0, start - first) :]
+
+    def steps_at_once(self, phase: Phase) -> int:
+        """Steps whose views are made together: few large operations in the place of many small ones.
+
+        By shapes and device alone, and bounded in memory; samples that are read from files come one step at a time.
+        """
+        inputs = self.samples.inputs
+        if not isinstance(inputs, Tensor):
+            return 1
+        rows = [
+            self._passes(self.pool_size if s.index is None else len(s.index), s.batch)[0] * len(s.views)
+            for s in phase.streams.values()
+        ]
+        room = AT_ONCE["cpu" if inputs.device.type == "cpu" else "cuda"] // (4 * inputs[:1].numel())
+        return max(1, min(MOST_ROWS, room) // sum(rows))
+
+    def _made(self, phase: Phase, steps: list[dict[str, Chosen]], values: Tensor) -> list[dict[str, Batch]]:
+        """The batches of some successive steps, from the inputs of one stream after the other."""
+        found: list[dict[str, Batch]] = [{} for _ in steps]
+        start = 0
+        for name, stream in phase.streams.items():
+            batches = iter(found)
+            for _, run in itertools.groupby((step[name] for step in steps), attrgetter("seed")):
+                chosen = list(run)
+                stop = start + sum(len(each.index) for each in chosen)
+                whole = self._batch(stream.views, *self._sound(joined(chosen), values[start:stop]))
+                for part, batch in zip(parts_of(whole, [len(each.index) for each in chosen]), batches, strict=False):
+                    batch[name] = part
+                start = stop
+        return found
 
     def _sound(self, chosen: Chosen, values: Tensor) -> tuple[Chosen, Tensor]:
         """The same rows, where one that could not be read is stood in for by another of the batch.
@@ -94,7 +136,7 @@ class Loader:
                 "with: alasca resume"
             )
         rows = torch.where(sound, torch.arange(len(sound)), kept[torch.arange(len(sound)) % len(kept)])
-        stood_in = replace(chosen, index=chosen.index[rows], weight=chosen.weight[rows])
+        stood_in = replace(chosen, index=chosen.index[rows], weight=chosen.weight[rows], distinct=False)
         return stood_in, values[rows.to(values.device)]
 
     def _planned(self, phase: Phase, where: tuple[int, int, int], start: int) -> Iterator[dict[str, Chosen]]:
@@ -112,7 +154,7 @@ class Loader:
                 seed = fold(self.seed, *where, name, stream.draw, turn)
                 if stream.follows is not None:
                     index = partners[name].of(found[stream.follows].index, fold(seed, "partner"))
-                    found[name] = Chosen(index, torch.ones(len(index)), seed)
+                    found[name] = Chosen(index, torch.ones(len(index)), seed, False)
                     continue
                 if (name, turn) not in orders:
                     orders = {key: order for key, order in orders.items() if key[0] != name}
@@ -121,7 +163,7 @@ class Loader:
                 rows = orders[name, turn][place * size : (place + 1) * size][share(size)]
                 index = held(stream)[rows]
                 weight = self._by_class(index) if stream.weight is None else stream.weight[rows]
-                found[name] = Chosen(index, weight, seed)
+                found[name] = Chosen(index, weight, seed, size <= len(held(stream)))
             yield found
 
     def _by_class(self, index: Tensor) -> Tensor:
@@ -153,7 +195,7 @@ class Loader:
             )
             for place, name in enumerate(names)
         )
-        return Batch(views, self.samples.labels[index], index, weight)
+        return Batch(views, self.samples.labels[index], index, weight, chosen.distinct)
 
     @cached_property
     def labels(self) -> Tensor:
@@ -164,6 +206,30 @@ class Loader:
     def pool_size(self) -> int:
         """Samples of an epoch: the same in each."""
         return len(self.pool.draw(0, 0))
+
+
+def batched(steps: Iterator[dict[str, Chosen]], each: int) -> Iterator[list[dict[str, Chosen]]]:
+    """The same steps in lists of `each`, the last one as long as it comes."""
+    while some := list(itertools.islice(steps, each)):
+        yield some
+
+
+def joined(chosen: Sequence[Chosen]) -> Chosen:
+    """What several steps bring of one stream, as if it were one."""
+    if len(chosen) == 1:
+        return chosen[0]
+    index, weight = torch.cat([each.index for each in chosen]), torch.cat([each.weight for each in chosen])
+    return replace(chosen[0], index=index, weight=weight)
+
+
+def parts_of(batch: Batch, sizes: list[int]) -> Iterator[Batch]:
+    """A batch cut into smaller ones."""
+    start = 0
+    for size in sizes:
+        rows = slice(start, start + size)
+        views = tuple(view[rows] for view in batch.views)
+        yield replace(batch, views=views, labels=batch.labels[rows], index=batch.index[rows], weight=batch.weight[rows])
+        start += size
 
 
 class Partners:

@@ -1,7 +1,10 @@
 """The training loop: said once in `alasca.core`, written once in `alasca.engine.loop`."""
 
+from alasca.engine.capture import obstacle as obstacle
 from alasca.engine.device import borrowed_process as borrowed_process
+from alasca.engine.device import computed_as as computed_as
 from alasca.engine.device import multiplies_bf16 as multiplies_bf16
+from alasca.engine.device import precision_on as precision_on
 from alasca.engine.device import resolve_device as resolve_device
 from alasca.engine.device import seed_generators as seed_generators
 from alasca.engine.loop import Trainer as Trainer

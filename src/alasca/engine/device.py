@@ -17,6 +17,49 @@ def multiplies_bf16(device: torch.device) -> bool:
     return device.type == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
+def precision_on(device: torch.device, named: str) -> str:
+    """What ``"auto"`` means on a device: bf16 on a GPU that multiplies such numbers, else float32."""
+    if named != "auto":
+        return named
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    return "bf16" if able else "float32"
+
+
+@contextlib.contextmanager
+def arithmetic(device: torch.device, precision: str, deterministic: bool) -> Iterator[None]:
+    """Let a GPU compute as a precision says (see `computed_as`), and leave the caller's settings as they were."""
+    if device.type != "cuda":
+        yield
+        return
+    backends = torch.backends
+    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn)  # type: ignore[attr-defined]  # newer
+    before, tried, how = (
+        [part.fp32_precision for part in parts],
+        backends.cudnn.benchmark,
+        computed_as(device, precision, deterministic),
+    )
+    try:
+        backends.cuda.matmul.allow_tf32 = backends.cudnn.allow_tf32 = bool(how["tf32"])
+        backends.cudnn.benchmark = bool(how["autotuner"])
+        yield
+    finally:
+        backends.cudnn.benchmark = tried
+        backends.cuda.matmul.allow_tf32, backends.cudnn.allow_tf32 = before[0] == "tf32", before[1] == "tf32"
+        for part, value in zip(parts, before, strict=True):
+            if part.fp32_precision != value:
+                part.fp32_precision = value
+
+
+def computed_as(device: torch.device, precision: str, deterministic: bool) -> dict[str, str | bool]:
+    """How numbers are multiplied: ``precision``, ``tf32``, ``autotuner``.
+
+    With float32 they are float32 throughout. With bf16 and fp16 a GPU multiplies what is left of float32 as TF32, with
+    10 bits of a fraction. cuDNN tries which of its algorithms is fastest, unless results must repeat bit by bit.
+    """
+    gpu = device.type == "cuda"
+    return {"precision": precision, "tf32": gpu and precision != "float32", "autotuner": gpu and not deterministic}
+
+
 def resolve_device(name: str) -> torch.device:
     """The device that a name means.
 

@@ -13,7 +13,9 @@ from torch import Tensor
 from alasca.core import Clock, Phase, Stage, unwrapped
 from alasca.data.seeds import fold
 from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ranks, world
-from alasca.engine.device import seed_generators
+from alasca.engine.capture import Stepper, obstacle
+from alasca.engine.device import arithmetic, seed_generators
+from alasca.engine.graphs import CudaGraph, Graph
 from alasca.engine.metrics import finite, held_accuracies, means, selection_quality, training_accuracies
 from alasca.engine.probe import see_the_unseen
 from alasca.engine.progress import Progress
@@ -39,23 +41,30 @@ class Trainer:
         run: where checkpoints and metrics go; None keeps nothing.
         progress: who is told; None: nobody.
         stop_after: stop, resumably, after this many steps of this call.
+        graph: what steps are recorded in, where they can be.
 
     Attributes:
         bench: what the stage in progress trains with.
+        stepper: how its steps are carried out.
+        notes: what a person was told on the way.
         trace: what is told of each sample.
         state: where the run stands.
     """
 
     bench: Workbench
+    stepper: Stepper
 
     def __init__(
-        self, job: Job, run: RunFolder | None = None, progress: Progress | None = None, stop_after: int | None = None
-    ) -> None:
+        self, job: Job, run: RunFolder | None = None, progress: Progress | None = None, stop_after: int | None = None,
+        graph: type[Graph] = CudaGraph,
+    ) -> None:  # fmt: skip
         job.check()
         self.job = replace(job, split=job.split.to(job.device))
         self.run, self.progress, self.steps_left = run, progress or Progress(), stop_after
+        self.graph = graph if obstacle(job, graph) is None else None
         self.trace = Trace(len(job.split.samples)).to(job.device)
         self.state = LoopState()
+        self.notes: list[str] = []
         self.stages = job.method.stages(job.recipe.epochs)
         self.epochs = sum(stage.epochs for stage in self.stages)
         self.stop = StopRequest()
@@ -75,7 +84,10 @@ class Trainer:
         where, method = self.state.position, self.job.method
         self.progress.begin(self.job.recipe.title, self.epochs, self._epochs_done(0))
         try:
-            with stop_on_signals(self.progress.stopping) as self.stop:
+            with (
+                stop_on_signals(self.progress.stopping) as self.stop,
+                arithmetic(self.job.device, self.job.precision, self.job.place.deterministic),
+            ):
                 while where.stage < len(self.stages):
                     stage = self.stages[where.stage]
                     self.enter(where.stage, restored)
@@ -116,6 +128,7 @@ class Trainer:
             self.bench.train()
         elif before is None or self.bench.stage.fresh:  # what earlier networks reached is no measure for fresh ones
             self.state.best, self.state.best_accuracy, self.state.best_epoch = {}, -1.0, -1
+        self.stepper = Stepper(self.bench.update, self.graph, self._tell, looks=not self.job.place.compile)
         return self.bench
 
     def epoch(self) -> None:
@@ -142,24 +155,32 @@ class Trainer:
         broadcast_buffers(bench.nets)
         last = steps[where.phase]
         begun = time.monotonic()
-        for batches in timed(bench.batches(phase, where.epoch, where.phase, where.step), self.state):
-            due = (where.step + 1) % each == 0 or where.step + 1 == last
-            clock.step.fill_(where.optimizer_step)
-            factor = lr_factor(self.job.recipe, clock, sum(updates[: where.phase]) + where.step // each)
-            self._seed("step", where.phase, where.step)
-            parts = min(each, last - where.step + where.step % each)
-            bench.update(phase, batches, clock, factor if due else None, parts)
-            if bench.update.sees_at_once:
-                self._require_finite(networks=False)
-            where.step += 1
-            if not due:
-                continue
-            where.optimizer_step += 1
-            self.state.seconds += time.monotonic() - begun
-            begun = time.monotonic()
-            self.progress.step(self._epochs_done((sum(steps[: where.phase]) + where.step) / sum(steps)))
-            self._answer(where.step)
-        self._answer(0)
+        with self.stepper.phase(where.phase, phase, clock) as advance:
+            for batches in timed(bench.batches(phase, where.epoch, where.phase, where.step), self.state):
+                due = (where.step + 1) % each == 0 or where.step + 1 == last
+                clock.step.fill_(where.optimizer_step)
+                factor = lr_factor(self.job.recipe, clock, sum(updates[: where.phase]) + where.step // each)
+                self._seed("step", where.phase, where.step)
+                parts = min(each, last - where.step + where.step % each)
+                advance(batches, factor if due else None, parts)
+                if bench.update.sees_at_once:
+                    self._require_finite(networks=False)
+                where.step += 1
+                if not due:
+                    continue
+                where.optimizer_step += 1
+                self.state.seconds += time.monotonic() - begun
+                begun = time.monotonic()
+                self.progress.step(self._epochs_done((sum(steps[: where.phase]) + where.step) / sum(steps)))
+                self._answer(where.step)
+            self._answer(0)
+
+    def _tell(self, note: str) -> None:
+        """Say what a person should know, and keep it with the run."""
+        log.warning("%s", note)
+        self.notes.append(note)
+        if self.run is not None:
+            self.run.note(note)
 
     def _require_finite(self, networks: bool = True) -> None:
         """All processes stop where a loss of any, or a number in a network, is not finite."""
@@ -206,7 +227,8 @@ class Trainer:
         record |= held_accuracies(self.job.method, bench.nets, split, self.job.device)
         record |= {"seconds": state.seconds, "waited": 100 * state.waited / max(state.seconds, 1e-9)}
         state.seconds, state.waited = 0.0, 0.0
-        bench.update.sums.clear()
+        for value in bench.update.sums.values():
+            value.zero_()  # a recorded step goes on to add to them
         if self.job.select == "noisy-val" or self.job.method.uses_best:
             state.keep_best(record, bench.nets, self.job.method)
         record = finite(record)

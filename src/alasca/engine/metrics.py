@@ -27,9 +27,9 @@ def add_step(sums: dict[str, Tensor], step: Step, device: torch.device) -> None:
 
 
 def means(sums: dict[str, Tensor]) -> dict[str, float]:
-    """Means over the epoch's steps and over all processes."""
+    """Means over the epoch's steps and over all processes, of what was counted in it."""
     total = {name: float(sum_over_ranks(value.clone())) for name, value in sorted(sums.items())}
-    return {name: total[name] / total[f"{name}#"] for name in total if not name.endswith("#")}
+    return {name: total[name] / total[f"{name}#"] for name in total if total.get(f"{name}#")}
 
 
 def finite(record: Mapping[str, Any]) -> dict[str, Any]:

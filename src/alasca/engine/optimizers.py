@@ -38,20 +38,29 @@ class Optimizers:
         self.scales = [(recipe.lr if group.lr is None else group.lr) / recipe.lr for group in (*groups, *rows)]
         self.all: list[torch.optim.Optimizer] = [self._make(groups)]
         if rows:
-            self.all.append(torch.optim.SGD([{"params": list(group.parameters)} for group in rows], recipe.lr))
+            self.all.append(self._plain(rows))
 
     def _make(self, groups: Sequence[Trained]) -> torch.optim.Optimizer:
         recipe, decay = self.recipe, self.recipe.weight_decay
-        fused = recipe.optimizer == "adamw" or recipe.precision != "fp16"
-        # fused SGD, when its first step is skipped for an overflow, leaves its momentum uninitialised
         device = groups[0].parameters[0].device
+        fused = (recipe.optimizer == "adamw" or recipe.precision != "fp16") and device.type != "meta"
+        # fused SGD, when its first step is skipped for an overflow, leaves its momentum uninitialised
         parameters = [
             {"params": list(group.parameters), "lr": torch.tensor(recipe.lr, device=device) if fused else recipe.lr}
             for group in groups
         ]
         if recipe.optimizer == "sgd":
             return torch.optim.SGD(parameters, recipe.lr, recipe.momentum, weight_decay=decay, fused=fused)
-        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=decay, fused=fused)
+        recorded = device.type == "cuda"  # steps count on the device
+        return torch.optim.AdamW(parameters, recipe.lr, weight_decay=decay, fused=fused, capturable=recorded)
+
+    def _plain(self, groups: Sequence[Trained]) -> torch.optim.Optimizer:
+        """SGD without momentum and decay, which moves nothing whose gradient is zero."""
+        device = groups[0].parameters[0].device
+        parameters = [
+            {"params": list(group.parameters), "lr": torch.tensor(self.recipe.lr, device=device)} for group in groups
+        ]
+        return torch.optim.SGD(parameters, self.recipe.lr, fused=True)
 
     def set_lr(self, factor: float) -> None:
         """The recipe's learning rate, and that of each group, times a factor."""

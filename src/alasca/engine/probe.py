@@ -16,7 +16,10 @@ from alasca.data.seeds import fold
 from alasca.distributed import sum_over_ranks, world
 from alasca.stores import Trace, visit_of
 
-BATCH = 512
+ROWS, BYTES = (64, 4096), 12 << 20
+"""Samples that are looked at together: by the size of a view, so that methods plan alike wherever they run."""
+TEXTS = 512
+"""The same of texts, whose size says little of what a network makes of them."""
 
 
 @contextlib.contextmanager
@@ -95,7 +98,7 @@ class SampleProbe:
     def _each(self, net: nn.Module | Net, fn: Callable[[Output, Batch], Tensor]) -> Iterator[tuple[int, Tensor]]:
         """This process's batches: the position of the first row and the value."""
         rank, size = world()
-        each = min(BATCH, max(1, len(self.index) // size))
+        each = min(rows_at_once(self.samples), max(1, len(self.index) // size))
         starts = range(rank * each, len(self.index), size * each)
         batches = [self.index[start : start + each] for start in starts]
         for start, rows, inputs in zip(starts, batches, self.samples.read(batches), strict=True):
@@ -114,6 +117,18 @@ class SampleProbe:
         batch = Batch((view,), self.samples.labels[rows], rows, torch.ones(len(rows), device=rows.device))
         with evaluating([plain]):
             return fn(plain(view), batch)
+
+
+def rows_at_once(samples: Samples) -> int:
+    """How many samples are looked at together.
+
+    >>> from alasca.data import Transform
+    >>> rows_at_once(Samples(torch.zeros(9, 3, 32, 32, dtype=torch.uint8), torch.arange(9), Transform("pictures")))
+    1024
+    """
+    if samples.transform.kind == "texts":
+        return TEXTS
+    return min(max(BYTES // (4 * samples.inputs.shape[1:].numel()), ROWS[0]), ROWS[1])
 
 
 def parts(split: Split, share: float | None, seed: int, stage: int) -> tuple[Pool, SampleProbe | None]:
@@ -172,7 +187,7 @@ def outputs_of(nets: Sequence[nn.Module], samples: Samples, rows: Tensor | None 
 def plain_views(samples: Samples, rows: Tensor | None = None) -> Iterator[Tensor]:
     """Plain samples as networks read them, batch by batch; `rows`: positions, None: all."""
     rows = torch.arange(len(samples), device=samples.labels.device) if rows is None else rows
-    batches = torch.split(rows, BATCH)
+    batches = torch.split(rows, rows_at_once(samples))
     for at, inputs in zip(batches, samples.read(batches), strict=True):
         yield samples.transform.view(inputs, "plain", at)
 

@@ -15,7 +15,7 @@ from alasca.core import Method, Problem
 from alasca.data import Samples, Split
 from alasca.data.seeds import fold
 from alasca.distributed import share, world
-from alasca.engine.device import resolve_device, seed_generators
+from alasca.engine.device import precision_on, resolve_device, seed_generators
 from alasca.errors import InputError
 from alasca.recipe import Place, Recipe
 from alasca.stores import Trace
@@ -44,6 +44,11 @@ class Job:
     def device(self) -> torch.device:
         """Where networks and tables are."""
         return resolve_device(self.place.device)
+
+    @property
+    def precision(self) -> str:
+        """What numbers networks multiply."""
+        return precision_on(self.device, self.recipe.precision)
 
     @property
     def select(self) -> str:

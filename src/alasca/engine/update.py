@@ -53,17 +53,27 @@ class Update:
             factor: of the learning rate; None: more micro-batches follow.
             parts: micro-batches of the step.
         """
+        drawn = self.ready(phase, clock, factor)
+        return self.run(phase, batches, clock._replace(draws=drawn), factor is not None, parts)
+
+    def ready(self, phase: Phase, clock: Clock, factor: float | None) -> dict[str, Tensor]:
+        """The host's part of a step: set the learning rate, draw what is drawn on the CPU."""
+        if factor is not None:
+            self.optimizers.set_lr(factor)
+        return {name: value.to(self.device) for name, value in self.method.draws(phase, clock).items()}
+
+    def run(self, phase: Phase, batches: Mapping[str, Batch], clock: Clock, due: bool = True, parts: int = 1) -> Step:
+        """The device's part: nothing in it depends on a number that changes within a phase and is no tensor."""
         trained = [self.nets[k] for k in phase.train]
         for net in trained:
             if isinstance(net, DistributedDataParallel):
-                net.require_backward_grad_sync = factor is not None
-        drawn = {name: value.to(self.device) for name, value in self.method.draws(phase, clock).items()}
-        step = self.method.step(self.nets, batches, phase, clock._replace(draws=drawn))
+                net.require_backward_grad_sync = due
+        step = self.method.step(self.nets, batches, phase, clock)
         self.watch.see(step.loss)
         torch.autograd.backward(self.scaler.scale(step.loss / parts))
         self._note(step, phase, batches)
-        if factor is not None:
-            self._step(trained, phase, clock, factor)
+        if due:
+            self._step(trained, phase, clock)
         return step
 
     def _note(self, step: Step, phase: Phase, batches: Mapping[str, Batch]) -> None:
@@ -72,8 +82,7 @@ class Update:
         for seen in with_plain_forwards(step, self.nets, phase, batches, partners=False).seen:
             self.trace.update(seen.batch.index, seen.output, seen.batch.labels)
 
-    def _step(self, trained: Sequence[nn.Module], phase: Phase, clock: Clock, factor: float) -> None:
-        self.optimizers.set_lr(factor)
+    def _step(self, trained: Sequence[nn.Module], phase: Phase, clock: Clock) -> None:
         self.optimizers.average_shared()  # before unscaling: an overflow on one process is then seen by all
         self.optimizers.unscale(self.scaler)
         for net in trained:

@@ -21,7 +21,7 @@ from alasca.engine.setup import Job
 from alasca.engine.state import load_module, load_networks, network_tensors, prefixed, require_fitting, under
 from alasca.engine.update import Update
 from alasca.stores import Trace
-from alasca.surgery import set_arithmetic
+from alasca.surgery import compile_training, recompute_maps, set_arithmetic
 
 
 class Workbench:
@@ -97,7 +97,10 @@ class Workbench:
         made, problem = job.networks(self.number)
         for net in made:
             net.to(self.device)
-            set_arithmetic(net, job.recipe.precision, job.place.channels_last and problem.example.dim() == 4)
+            set_arithmetic(net, job.precision, job.place.channels_last and problem.example.dim() == 4)
+            if job.place.compile:
+                compile_training(net)
+            recompute_maps(net, self.device.type == "cuda")  # a processor has memory and no time to spare
         job.method.to(self.device)
         seed_generators(self.device, fold(job.recipe.seed, 0, self.number, 0, "begin"))
         job.method.begin(made, replace(problem, example=problem.example.to(self.device)))

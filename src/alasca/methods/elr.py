@@ -51,6 +51,6 @@ class EarlyLearningRegularization(LossMethod):
 
     def loss(self, logits: Tensor, batch: Batch, clock: Clock) -> Tensor:
         p = torch.softmax(logits.detach(), 1).clamp(1e-4, 1 - 1e-4)
-        self.memory.update(batch.index, p / p.sum(1, keepdim=True), self.beta)
+        self.memory.update(batch.index, p / p.sum(1, keepdim=True), self.beta, distinct=batch.distinct)
         target = self.memory.read(batch.index)
         return cross_entropy(logits, batch.labels) + self.lam * elr_regularizer(logits, target)

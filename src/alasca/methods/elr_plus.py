@@ -90,7 +90,7 @@ class EarlyLearningPlus(Method):
         x, memory, own, peer = batch.views[0], self.memories[k], self.averages[k], self.averages[1 - k]
         assert isinstance(memory, SampleStore)
         assert isinstance(own, EmaWeights)
-        memory.update(batch.index, peer(x).softmax(1), self.beta)
+        memory.update(batch.index, peer(x).softmax(1), self.beta, distinct=batch.distinct)
         lam = clock.draws["lam"]
         order = torch.randperm(len(x), device=x.device)
         output = nets[k](mix(x, order, lam))

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import json
 import os
 import uuid
 from collections.abc import Iterator, Mapping
@@ -44,7 +43,7 @@ from alasca.recipe import Recipe
 from alasca.runs.beginning import begin_anew, refuse_used
 from alasca.runs.checkpoints import Mark, add, carry_over, newest
 from alasca.runs.claim import Claim, claimed, ending
-from alasca.runs.reading import check_history, require_digest, sealed, tensor_of
+from alasca.runs.reading import check_history, line_of, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
 from alasca.values import conform
@@ -158,6 +157,11 @@ class RunFolder:
             return Mark()
         found = self.settings()
         return Mark(found["run"], found["recipe_sha256"], tuple(each["recipe_sha256"] for each in found["changes"]))
+
+    def note(self, text: str) -> None:
+        """Add a note to run.json, where there is one, unless it is there already."""
+        if (self.path / "run.json").is_file() and text not in (found := self.settings())["notes"]:
+            self.write_settings({**found, "notes": [*found["notes"], text]})
 
     def recipe(self) -> Recipe:
         """The recipe that the run follows, nothing in it left open."""
@@ -305,9 +309,7 @@ class RunFolder:
         self.publishing()
         text = io.StringIO()
         table = records.table()
-        short = dict.fromkeys(
-            table.select_dtypes("float64").columns, np.float32
-        )  # as they were measured, short as text
+        short = dict.fromkeys(table.select_dtypes("float64").columns, np.float32)  # as measured, short as text
         table.astype(short).to_csv(text, index=False, lineterminator="\n")
         write_bytes(self.path / "samples.csv", text.getvalue().encode())
 
@@ -341,8 +343,3 @@ class RunFolder:
 ENDINGS = {"labels.safetensors", "metrics.jsonl", "model.safetensors", "model.json", "samples.csv",
            "pictures.safetensors", "excerpts.json"}  # fmt: skip
 """Files whose digests a finished run keeps."""
-
-
-def line_of(record: Json) -> bytes:
-    """A line of metrics.jsonl."""
-    return (json.dumps(record, allow_nan=False) + "\n").encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def check_history(records: Any, where: str, unit: str) -> None:
         conform(record, Record, f"{where} {unit} {k + 1}", Figure)
         if record["epoch"] != k:
             raise InputError(f"{where} {unit} {k + 1}: epoch {record['epoch']}, expected {k}")
+
+
+def line_of(record: dict[str, Any]) -> bytes:
+    """A line of metrics.jsonl."""
+    return (json.dumps(record, allow_nan=False) + "\n").encode()
 
 
 def require_digest(path: Path, expected: str, source: str) -> None:

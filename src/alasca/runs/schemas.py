@@ -29,7 +29,22 @@ class Change(TypedDict):
     recipe_sha256: str
 
 
-class Settings(TypedDict):
+class Arithmetic(TypedDict):
+    """How a run's device multiplied numbers."""
+
+    precision: str
+    tf32: bool
+    autotuner: bool
+
+
+class Later(TypedDict, total=False):
+    """What earlier versions did not write into ``run.json``; `eager_because`: why no step was recorded and replayed."""
+
+    arithmetic: Arithmetic
+    eager_because: str | None
+
+
+class Settings(Later):
     """``run.json``.
 
     `started_in` is where relative paths lead from; `changes` are those made on resuming, the oldest first, each with

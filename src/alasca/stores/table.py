@@ -87,7 +87,9 @@ class SampleStore(Table):
         self.register_buffer("skipped", torch.zeros((), dtype=torch.int64))
 
     @torch.no_grad()
-    def update(self, index: Tensor, rows: Tensor, momentum: float, labels: Tensor | None = None) -> None:
+    def update(
+        self, index: Tensor, rows: Tensor, momentum: float, labels: Tensor | None = None, distinct: bool = False
+    ) -> None:
         """Average `rows` ``[B, K]`` into the table at `index` ``[B]``; duplicates count as one visit of their mean.
 
         Args:
@@ -95,12 +97,13 @@ class SampleStore(Table):
             rows: ``[B, K]``.
             momentum: w.
             labels: given labels ``[B]``, which a compact store keeps apart and others do not read.
+            distinct: no position comes twice, on any process.
         """
         place = self.value.device
         index, rows = gather_rows(index).to(place), gather_rows(full_precision(rows.detach())).to(place)
         if labels is not None:
             self._note(index, gather_rows(labels).to(place))
-        index, mean = mean_by_index(index, rows)
+        index, mean = (index, rows) if distinct else mean_by_index(index, rows)
         old = self._rows(index).to(mean.dtype)
         new = torch.lerp(old, mean, 1 - momentum)
         sound = new.abs().amax(-1) < torch.inf

@@ -3,8 +3,10 @@
 from alasca.surgery.averages import EmaWeights as EmaWeights
 from alasca.surgery.classifiers import HEADS as HEADS
 from alasca.surgery.classifiers import pool as pool
+from alasca.surgery.classifiers import recompute_maps as recompute_maps
 from alasca.surgery.output_net import OutputNet as OutputNet
 from alasca.surgery.output_net import SubClassifiers as SubClassifiers
+from alasca.surgery.output_net import compile_training as compile_training
 from alasca.surgery.output_net import set_arithmetic as set_arithmetic
 from alasca.surgery.passes import evaluated as evaluated
 from alasca.surgery.passes import feature_of as feature_of

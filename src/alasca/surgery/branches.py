@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from alasca.surgery.calls import first_tensor
-
-
-@contextlib.contextmanager
-def borrowed_buffers(net: nn.Module) -> Iterator[None]:
-    """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""
-    owned = [(module, name, value) for module in net.modules() for name, value in module._buffers.items()]
-    for module, name, value in owned:
-        module._buffers[name] = None if value is None else value.clone()
-    try:
-        yield
-    finally:
-        for module, name, value in owned:
-            module._buffers[name] = value
+from alasca.surgery.passes import borrowed_buffers
 
 
 class Branch(nn.Module):

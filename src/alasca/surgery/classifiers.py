@@ -5,13 +5,19 @@ The bottleneck is the paper's (C.4, after the self-distillation work it cites, Z
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from alasca.core import full_precision
+from alasca.surgery.passes import borrowed_buffers
 
 HEADS = ("bottleneck", "pooled", "linear")
+FRONT = 4
+"""Modules of a bottleneck that read a map at full resolution: 1x1 convolution, BatchNorm, ReLU, kxk convolution."""
 
 
 class OneRow(nn.Module):
@@ -102,6 +108,7 @@ class SubClassifier(nn.Module):
         final_width = final_shape[0] if len(final_shape) == 3 else final_shape[-1]
         self.pool_first = head != "bottleneck" or not spatial
         self.least = (1, 1)
+        self.recomputes = False
         self.body: nn.Module
         if head == "linear":
             self.body, final_width = nn.Identity(), width
@@ -119,8 +126,32 @@ class SubClassifier(nn.Module):
         if not self.pool_first and (feature.shape[2] < self.least[0] or feature.shape[3] < self.least[1]):
             size = [max(side, least) for side, least in zip(feature.shape[2:], self.least, strict=True)]
             feature = F.interpolate(feature, size=size)  # a map smaller than the example's
-        pooled = self.body(pool(feature, padding)) if self.pool_first else pool(self.body(feature), None)
+        pooled = self.body(pool(feature, padding)) if self.pool_first else pool(self._map(feature), None)
         return full_precision(self.classifier(pooled)), full_precision(pooled)
+
+    def _map(self, feature: Tensor) -> Tensor:
+        """The bottleneck of a map; what it makes at full resolution may be made again in backward, and not kept."""
+        assert isinstance(self.body, nn.Sequential)
+        if not (self.recomputes and self.training and torch.is_grad_enabled()):
+            whole: Tensor = self.body(feature)
+            return whole
+        front, tail = self.body[:FRONT], self.body[FRONT:]
+        small = checkpoint(
+            front, feature, use_reentrant=False, preserve_rng_state=False,
+            context_fn=lambda: (contextlib.nullcontext(), borrowed_buffers(front)),
+        )  # fmt: skip
+        found: Tensor = tail(small)
+        return found
+
+
+def recompute_maps(net: nn.Module, recomputes: bool) -> None:
+    """Whether bottlenecks make their full-resolution maps again in backward: less memory for a 1x1 convolution more.
+
+    Numbers are the same, bit for bit, and BatchNorm moves once.
+    """
+    for module in net.modules():
+        if isinstance(module, SubClassifier):
+            module.recomputes = recomputes
 
 
 def build_heads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import warnings
 from collections.abc import Sequence
@@ -42,6 +43,7 @@ class OutputNet(Holder):
         self.branches = nn.ModuleList()
         self.windows = nn.ModuleList()
         self.autocast: torch.dtype | None = None
+        self.compiled = False
         self.num_classes = num_classes
         self._feature = Tap()
         self._feature_at = feature_at
@@ -196,10 +198,12 @@ class OutputNet(Holder):
                 return self._call(inputs, keywords)
             finally:
                 torch.backends.mha.set_fastpath_enabled(True)
-        if self.autocast is None:
-            return self.backbone(*inputs, **keywords)
-        device = next(self.backbone.parameters()).device.type
-        with torch.autocast(device, self.autocast):
+        with contextlib.ExitStack() as entered:
+            if self.autocast is not None:
+                device = next(self.backbone.parameters()).device.type
+                entered.enter_context(torch.autocast(device, self.autocast))
+            if self.compiled and not (self.training and torch.is_grad_enabled()):
+                entered.enter_context(torch.compiler.set_stance("force_eager"))
             return self.backbone(*inputs, **keywords)
 
 
@@ -272,6 +276,13 @@ class SubClassifiers(OutputNet):
                 "from its parameters()",
                 stacklevel=3,
             )
+
+
+def compile_training(net: nn.Module) -> None:
+    """Let the training forward and backward of a network run as fused code; without gradient it runs as it is."""
+    if isinstance(net, OutputNet):
+        net.compiled = True
+        net.backbone.compile()
 
 
 def set_arithmetic(net: nn.Module, precision: str, channels_last: bool) -> None:

@@ -26,6 +26,19 @@ def quiet_batchnorm(net: Net | nn.Module) -> Iterator[None]:
             layer.track_running_stats = True
 
 
+@contextlib.contextmanager
+def borrowed_buffers(net: nn.Module) -> Iterator[None]:
+    """Let a forward write into copies of the buffers: it saves the same tensors for backward, and leaves no trace."""
+    owned = [(module, name, value) for module in net.modules() for name, value in module._buffers.items()]
+    for module, name, value in owned:
+        module._buffers[name] = None if value is None else value.clone()
+    try:
+        yield
+    finally:
+        for module, name, value in owned:
+            module._buffers[name] = value
+
+
 def evaluated(net: Net, inputs: Any) -> Output:
     """A network's output in eval mode; it is in the mode that it was in again afterwards."""
     before = net.training

@@ -15,9 +15,12 @@ from torch import Tensor, nn
 
 from alasca.core import Batch, Clock, Method, Phase, backbone
 from alasca.engine import Stopped, Trainer, Workbench, accuracy
+from alasca.engine.graphs import TapeGraph
+from alasca.engine.tape import difference
 from alasca.methods import WRAPPER, load, wrap
 from alasca.stores import SampleStore
-from alasca.testing.planted import HELD, SAMPLES, job, kept_in, planted, settings, trained, trainer
+from alasca.testing.planted import BATCH, HELD, SAMPLES, job, kept_in, planted, settings, trained, trainer
+from alasca.testing.recording import NOWHERE, noted_steps
 
 Make = Callable[[], Method]
 
@@ -87,24 +90,26 @@ def law_2_wrapping_adds_nothing(make: Make) -> None:
 
 
 def law_3_resumes_exactly(make: Make) -> None:
-    """Stopped after any step of any phase and resumed, it ends bit-identical: networks, optimisers, stores."""
+    """Stopped after every step of every phase and resumed each time, or once, it ends bit-identical.
+
+    That is: networks, optimisers, stores, the trace.
+    """
     data, training = planted(8, HELD), settings(3, select="noisy-val")
     whole = everything(trained(make(), data, training))
-    with tempfile.TemporaryDirectory() as temporary:
-        for step in range(1, 200):
-            run = kept_in(Path(temporary) / str(step))
-            first = trainer(make(), data, training, run=run, stop_after=step)
-            try:
-                first.fit(resume=False)
-            except Stopped:
-                torch.manual_seed(12345)
-                second = trainer(make(), data, training, run=run)
-                second.fit(resume=True)
-                require_same(whole, everything(second), f"stopped after step {step}")
-            else:
-                assert step > 1, "it never stopped"
-                return
-    raise AssertionError("no end within 200 steps")
+    for stops in ([1] * 200, [5]):
+        with tempfile.TemporaryDirectory() as temporary:
+            run, resumed = kept_in(Path(temporary)), 0
+            for stop in (*stops, None):
+                made = trainer(make(), data, training, run=run, stop_after=stop)
+                torch.manual_seed(12345 + resumed)
+                try:
+                    made.fit(resume=bool(resumed))
+                except Stopped:
+                    resumed += 1
+                else:
+                    break
+            assert resumed >= min(len(stops), SAMPLES // BATCH), f"it stopped {resumed} times"
+            require_same(whole, everything(made), f"stopped {resumed} times")
 
 
 def law_4_touches_named_rows(make: Make) -> None:
@@ -202,6 +207,25 @@ def law_9_says_what_it_is(make: Make) -> None:
         assert words in text, f"docstring lacks {words!r}"
 
 
+def law_10_may_be_recorded(make: Make) -> None:
+    """Its steps may be recorded and replayed: a run ends bit-identical, and no step reads a number back or lends one.
+
+    Two successive steps of any phase do the same, operator by operator, with the same shapes and Python numbers.
+    """
+    if not make().captures:
+        return
+    data, training = planted(8, HELD), settings(5, batch_size=8)
+    eager = trained(make(), data, training)
+    recorded = trained(make(), data, training, graph=TapeGraph)
+    assert not recorded.notes, recorded.notes[0]
+    assert recorded.stepper.replayed, "no step was replayed"
+    require_same(everything(eager), everything(recorded), "replayed steps")
+    for epoch in (0, 3):
+        for first, second in noted_steps(make(), epoch):
+            found = second.obstacle(NOWHERE) or difference(first, second)
+            assert found is None, f"epoch {epoch}: {found}"
+
+
 LAWS: dict[str, Callable[[Make], None]] = {
     "1 learns": law_1_learns,
     "2 wrapping adds nothing": law_2_wrapping_adds_nothing,
@@ -211,5 +235,6 @@ LAWS: dict[str, Callable[[Make], None]] = {
     "6 penalty reaches everything": law_6_penalty_reaches_everything,
     "8 precision and copies": law_8_precision_and_copies,
     "9 says what it is": law_9_says_what_it_is,
+    "10 may be recorded": law_10_may_be_recorded,
 }
 """Law 7, two processes, is `law_7_ranks_agree`: it needs processes of its own and names instead of makers."""

@@ -77,7 +77,7 @@ def job(method: Method, split: Split, recipe: Recipe, net: Callable[[], nn.Modul
 
 def trainer(method: Method, split: Split, recipe: Recipe, **changes: Any) -> Trainer:
     """A trainer over `LawNet`; `net` makes another network, and what `Trainer` takes may be given too."""
-    parts = {name: changes.pop(name) for name in ("run", "progress", "stop_after") if name in changes}
+    parts = {name: changes.pop(name) for name in ("run", "progress", "stop_after", "graph") if name in changes}
     return Trainer(job(method, split, recipe, **changes), **parts)
 
 

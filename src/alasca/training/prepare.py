@@ -17,7 +17,7 @@ from alasca.core import unwrapped
 from alasca.data import Rows, Split, Task, Texts, load_task, make_split, relabelled
 from alasca.data.transform import KINDS
 from alasca.distributed import world
-from alasca.engine import Job, resolve_device
+from alasca.engine import Job, computed_as, obstacle, precision_on, resolve_device
 from alasca.errors import InputError
 from alasca.functional import transition_counts
 from alasca.methods import all_options, method_of
@@ -127,7 +127,7 @@ def prepare(recipe: Recipe, task: Task | None = None, place: Place = Place()) ->
     Raises:
         InputError: something in it is wrong.
     """
-    resolve_device(place.device)
+    recipe = replace(recipe, precision=precision_on(resolve_device(place.device), recipe.precision))
     method_of(recipe)  # what can be known to be wrong is said before anything is read
     task = load_task(recipe, place) if task is None else task
     task = task if recipe.labels is None else relabelled(task, recipe.labels)
@@ -187,6 +187,8 @@ def describe(prepared: Prepared) -> dict[str, Any]:
             "processes": world()[1],
         },
         "exact_resume": device.type == "cpu" or place.deterministic,
+        "arithmetic": computed_as(device, prepared.job.precision, place.deterministic),
+        "eager_because": obstacle(prepared.job),
     }
 
 

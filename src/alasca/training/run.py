@@ -185,8 +185,8 @@ def changed_settings(was: Settings, now: Json, changed: Mapping[str, Any]) -> Js
         "when": now["created"], "was": {name: old[name] for name in changed}, "now": dict(changed),
         "recipe_sha256": was["recipe_sha256"],
     }  # fmt: skip
-    names = ("recipe", "recipe_sha256", "place", "machine", "exact_resume", "title", "reads_files")
-    found = {name: now[name] for name in names}
+    names = ("recipe", "recipe_sha256", "place", "machine", "exact_resume", "title", "reads_files", "arithmetic")
+    found = {name: now[name] for name in (*names, "eager_because")}
     found["recipe"] = now["recipe"] | {
         name: was["recipe"][name] for name in ("data", "labels", "noise", "network", "options")
     }

@@ -132,14 +132,17 @@ class AuxiliaryObjective(nn.Module):
         exact = smoothing.store == "float32"
         self.shadows = nn.ModuleList(Shadow(num_samples, num_classes) for _ in self.stores if not exact)
 
-    def observe(self, output: Output, labels: Tensor, index: Tensor, epoch: int) -> None:
-        """Average this visit's logits into the store. Comes before `targets` of the same visit."""
+    def observe(self, output: Output, labels: Tensor, index: Tensor, epoch: int, distinct: bool = False) -> None:
+        """Average this visit's logits into the store. Comes before `targets` of the same visit.
+
+        `distinct`: no sample comes twice.
+        """
         momentum = self.smoothing.momentum
         if isinstance(momentum, tuple):
             momentum = linear_ramp(*momentum, epoch)
         sources = output.aux if self.smoothing.confidence_from == "own" else (output.logits,)
         for store, logits in zip(self.all_stores(), sources, strict=True):
-            store.update(index, logits, momentum, labels)
+            store.update(index, logits, momentum, labels, distinct)
         for shadow, logits in zip(self.all_shadows(), sources, strict=False):  # none, or one a store
             shadow.update(index, logits.detach(), momentum)
 

@@ -150,7 +150,7 @@ class Alasca(MethodWrapper):
         plain = [(seen.output, seen.batch) for seen in inner.seen if seen.net == k]
         mixed = [mixed for mixed in inner.mixed if mixed.net == k]
         for output, batch in plain:
-            self._objective(k).observe(self._smoothed(output).detach(), batch.labels, batch.index, epoch)
+            self._learn(k, output, batch, epoch)
         targets = [self._targets(k, output, batch, epoch) for output, batch in plain]
         confidence = torch.cat([target.confidence for target in targets], -1).mean()
         if mixed and self.on == "mixed" and self.smooths == "sub":
@@ -163,8 +163,12 @@ class Alasca(MethodWrapper):
 
     def _observe(self, k: int, output: Output, batch: Batch, epoch: int) -> Targets:
         """Let a store learn from an output, then read its targets."""
-        self._objective(k).observe(self._smoothed(output).detach(), batch.labels, batch.index, epoch)
+        self._learn(k, output, batch, epoch)
         return self._targets(k, output, batch, epoch)
+
+    def _learn(self, k: int, output: Output, batch: Batch, epoch: int) -> None:
+        seen = self._smoothed(output).detach()
+        self._objective(k).observe(seen, batch.labels, batch.index, epoch, batch.distinct)
 
     def _targets(self, k: int, output: Output, batch: Batch, epoch: int) -> Targets:
         return self._objective(k).targets(self._smoothed(output), batch.labels, batch.index, epoch)
