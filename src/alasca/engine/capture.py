@@ -179,9 +179,8 @@ class Recorder:
             self.owner.refuse(self.number, f"{moved[0]} is another tensor after a step; write into it (copy_, add_)")
         elif drawn != host_states(self.update.device):
             self.owner.refuse(self.number, "a step draws random numbers on the host; see Method.draws")
-        elif self.last is not None:
+        else:
             self._alike(tape)
-        self.last = tape
 
     def _record(self, given: Inputs) -> None:
         """Record a step, and do it: by replay where it is what the step before was, else eagerly."""
@@ -210,7 +209,7 @@ class Recorder:
             self.wait, self.tries = LOOKED, self.tries - 1
             if not self.tries:
                 self.owner.refuse(self.number, why)
-        self.last = tape
+        self.last = tape if why is None else None
         return why is None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -47,6 +48,12 @@ class CudaGraph:
         self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch's own
         self.pool = torch.cuda.graph_pool_handle()
         self.graph: torch.cuda.CUDAGraph | None = None
+        self.keeper = torch.cuda.CUDAGraph()  # empty: a pool that no graph uses is gone, and can't be recorded in again
+        torch.cuda.synchronize(device)
+        with warnings.catch_warnings(), torch.cuda.stream(self.stream):
+            warnings.filterwarnings("ignore", "The CUDA Graph is empty")
+            self.keeper.capture_begin(pool=self.pool, capture_error_mode="thread_local")
+            self.keeper.capture_end()
 
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:

@@ -202,7 +202,10 @@ class OutputNet(Holder):
             if self.autocast is not None:
                 device = next(self.backbone.parameters()).device.type
                 entered.enter_context(torch.autocast(device, self.autocast))
-            if self.compiled and not (self.training and torch.is_grad_enabled()):
+            if self.compiled and self.training and torch.is_grad_enabled():
+                guarded = torch._dynamo.config.patch(skip_nnmodule_hook_guards=False)
+                entered.enter_context(guarded)  # code compiled for a network without sub-classifiers is not this one's
+            elif self.compiled:
                 entered.enter_context(torch.compiler.set_stance("force_eager"))
             return self.backbone(*inputs, **keywords)
 
