@@ -23,6 +23,7 @@ import torch
 from alasca import Place
 from alasca.core import Method
 from alasca.engine import Stopped, borrowed_process
+from alasca.engine.device import arithmetic, precision_on
 from alasca.engine.graphs import CudaGraph, Graph, TapeGraph
 from alasca.testing import everything, kept_in, planted, require_same, settings, trained, trainer
 from alasca.testing.ranks import registered
@@ -97,7 +98,8 @@ def main() -> int:
     if graph is CudaGraph:
         tasks += [(f"{name}, memory", stays_small, makers[name]) for name in some]
     failed, eager = [], 0
-    with borrowed_process(Place(device=given.device, deterministic=True)):
+    place = Place(device=given.device, deterministic=True)
+    with borrowed_process(place) as device, arithmetic(device, precision_on(device, "auto"), deterministic=True):
         for name, check, make in tasks:
             begun = time.monotonic()
             try:

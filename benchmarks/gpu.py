@@ -36,6 +36,7 @@ from alasca.core import Clock
 from alasca.data import Samples, Split, Transform
 from alasca.engine import Job, Trainer, Workbench, borrowed_process
 from alasca.engine.capture import EAGER, Stepper
+from alasca.engine.device import arithmetic, precision_on
 from alasca.engine.graphs import CudaGraph
 from alasca.methods import create_method, list_methods, method_class, wrap
 from alasca.networks import create_network
@@ -179,10 +180,10 @@ def race(
         if device != "cpu":
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
+            before = torch.cuda.memory_reserved()  # what a graph holds counts as free, but is reserved
         everyone[name] = make()
         everyone[name].epoch()
-        peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**20 if device != "cpu" else float("nan")
+        peaks[name] = (torch.cuda.max_memory_reserved() - before) / 2**20 if device != "cpu" else float("nan")
     times: dict[str, list[float]] = {name: [] for name in everyone}
     names = list(everyone)
     for turn in range(rounds):
@@ -196,19 +197,26 @@ def race(
             "ratio": statistics.median(a / b for a, b in zip(own, base, strict=True)),
             "low": min(a / b for a, b in zip(own, base, strict=True)),
             "high": max(a / b for a, b in zip(own, base, strict=True)),
-            "peak_mib": peaks[name], **told(everyone[name], device),
+            "peak_mib": peaks[name], **told(everyone[name], device, statistics.median(own) / 1000),
         }
         for name, own in times.items()
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def told(contestant: Any, device: str) -> dict[str, float]:
-    """Of our loops on a GPU: how long kernels run in an epoch, in percent of it, and how fast they multiply."""
+def told(contestant: Any, device: str, each: float) -> dict[str, float]:
+    """Of our loops on a GPU: how long kernels run in an epoch, in percent of it, and how fast they multiply.
+
+    Args:
+        contestant: whose epoch it is.
+        device: where.
+        each: seconds of a step, as they were raced.
+    """
     if device == "cpu" or not isinstance(contestant, Ours):
         return {}
     with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        whole = seconds(contestant.epoch, device)
+        contestant.epoch()
+        wait(device)
     kernels = sum(event.self_device_time_total for event in profiler.key_averages()) / 1e6
     bench = contestant.trainer.bench
     clock = Clock.at(0, 999, 1000, 0, contestant.steps)
@@ -218,7 +226,7 @@ def told(contestant: Any, device: str) -> dict[str, float]:
     with FlopCounterMode(display=False) as counter:
         bench.update(phase, batches, clock)
     flops = counter.get_total_flops()
-    return {"kernels": 100 * kernels / whole, "tflops": flops * contestant.steps / whole / 1e12}
+    return {"kernels": 100 * kernels / contestant.steps / each, "tflops": flops / each / 1e12}
 
 
 def methods(case: tuple[Any, ...], device: str, steps: int = 20) -> pd.DataFrame:
@@ -231,7 +239,7 @@ def methods(case: tuple[Any, ...], device: str, steps: int = 20) -> pd.DataFrame
             made = wrap(create_method(name)) if plus else create_method(name)
             job = Job(made, lambda: create_network(network, shape, 10), split, recipe_of(batch), Place(device=device))
             torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated()
+            before = torch.cuda.memory_reserved()
             bench = Workbench(job, len(made.stages(1000)) - 1)
             clock = Clock.at(bench.number, bench.stage.epochs - 1, bench.stage.epochs, 0, 2)
             clock = clock._replace(step=clock.step.to(bench.device))
@@ -247,7 +255,7 @@ def methods(case: tuple[Any, ...], device: str, steps: int = 20) -> pd.DataFrame
 
                 some(EAGER + 3)
                 each = 1000 * seconds(lambda some=some: some(steps), device) / steps  # type: ignore[misc]  # now
-            peak = (torch.cuda.max_memory_allocated() - before) / 2**20
+            peak = (torch.cuda.max_memory_reserved() - before) / 2**20
             rows.append({"what": name + plus, "ms": each, "peak_mib": peak, "note": "; ".join(notes)})
             del bench, stepper, advance, some, batches
             torch.cuda.empty_cache()
@@ -272,7 +280,7 @@ def side_by_side(count: int) -> str:
 
 def shown(frame: pd.DataFrame) -> str:
     """A table for the page."""
-    heads = ["", "ms a step", "ratio to ce", "peak MiB", "kernels run, %", "TFLOP/s"]
+    heads = ["", "ms a step", "ratio to ce", "reserved MiB", "kernels run, %", "TFLOP/s"]
     rows = []
     for row in frame.to_dict("records"):
         spread = (
@@ -306,15 +314,16 @@ def main() -> None:
     parser.add_argument("--solo", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
     kind = "cpu" if given.device == "cpu" else "cuda"
-    with borrowed_process(Place(device=given.device, threads=given.threads if kind == "cpu" else None)):
+    place = Place(device=given.device, threads=given.threads if kind == "cpu" else None)
+    with borrowed_process(place) as device, arithmetic(device, precision_on(device, "auto"), deterministic=False):
         if given.solo:
             print(race(CASES[kind][0], given.device, 3, only=["ALASCA"])["ms"].iloc[0])
             return
         if given.side_by_side:
             print(side_by_side(given.side_by_side))
             return
-        frames = [race(case, given.device, given.rounds, given.compile) for case in CASES[kind]]
         every = None if given.quick or kind == "cpu" else methods(CASES[kind][0], given.device)
+        frames = [race(case, given.device, given.rounds, given.compile) for case in CASES[kind]]  # profiles, so last
     text = f"{machine(given.device, given.threads)}; {given.rounds} rounds.\n"
     for frame in frames:
         text += f"\n{frame['case'].iloc[0]}:\n\n{shown(frame)}"

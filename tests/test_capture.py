@@ -152,6 +152,7 @@ def test_what_cannot_be_recorded_is_told_and_trains_as_ever(
     assert made.notes[0].startswith("steps are launched one by one, which is slower: ")
     assert made.notes[0] in caplog.text
     assert not made.stepper.replayed
+    assert not made.stepper.graphs  # nor is memory kept for what is never replayed
     require_same(everything(eager), everything(made), "eager steps")
 
 
@@ -275,6 +276,25 @@ def test_a_tape_replays_with_the_numbers_of_now():
     assert total.item() == 9 + 60
     assert tape.obstacle(torch.device("cpu")) is None
     assert tape.obstacle(torch.device("cuda")) == "aten.mul.Tensor moves numbers between host and device"
+
+
+def test_what_waits_and_what_lends_is_known():
+    x, mask = torch.randn(4), torch.tensor([True, False, True, False])
+    gpu, other, twos = torch.device("cuda"), x.clone(), torch.full((2,), 2.0)
+    for work, why in (
+        (lambda: other.__setitem__(mask, twos), "aten.index_put_.default waits for the device"),
+        (lambda: x.nonzero(), "aten.nonzero.default waits for the device"),
+        (lambda: x[torch.tensor([1, 2])], "a step makes a tensor of a number (torch.tensor)"),
+        (lambda: torch.zeros(3, device="cpu"), "aten.zeros.default moves numbers between host and device"),
+    ):
+        with Tape() as tape:
+            work()
+        assert tape.obstacle(gpu) == why
+    rows = torch.tensor([1, 2])
+    with Tape() as tape:
+        x[rows] = x[rows] + 1
+        x.index_add_(0, rows, x[rows])
+    assert tape.obstacle(torch.device("cpu")) is None
 
 
 def test_tapes_of_different_length_differ():

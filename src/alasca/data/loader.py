@@ -88,6 +88,8 @@ class Loader:
             torch.cat([s[name].index for name in phase.streams for s in steps]) for steps in coming
         )
         for first, (steps, values) in zip(itertools.count(begin, each), zip(planned, read, strict=True), strict=False):
+            if values.is_cuda:
+                values.record_stream(torch.cuda.current_stream(values.device))  # a thread may have copied them there
             yield from self._made(phase, steps, values)[max(0, start - first) :]
 
     def steps_at_once(self, phase: Phase) -> int:
@@ -188,7 +190,7 @@ class Loader:
 
     def _batch(self, names: tuple[str, ...], chosen: Chosen, values: Tensor) -> Batch:
         device = self.samples.labels.device
-        index, weight = chosen.index.to(device), chosen.weight.to(device, torch.float32)
+        index, weight = moved(chosen.index, device), moved(chosen.weight.float(), device)
         views = tuple(
             self.samples.transform.view(
                 values, self.augment if name == "weak" else name, index, fold(chosen.seed, "view", place)
@@ -214,6 +216,11 @@ def batched(steps: Iterator[dict[str, Chosen]], each: int) -> Iterator[list[dict
         yield some
 
 
+def moved(value: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on a device; a GPU copies it when it comes to that, and nobody waits."""
+    return value.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else value.to(device)
+
+
 def joined(chosen: Sequence[Chosen]) -> Chosen:
     """What several steps bring of one stream, as if it were one."""
     if len(chosen) == 1:
@@ -227,7 +234,8 @@ def parts_of(batch: Batch, sizes: list[int]) -> Iterator[Batch]:
     start = 0
     for size in sizes:
         rows = slice(start, start + size)
-        views = tuple(view[rows] for view in batch.views)
+        # kernels are chosen by how memory is aligned too: on a GPU each step has memory of its own
+        views = tuple(view[rows].clone() if view.is_cuda else view[rows] for view in batch.views)
         yield replace(batch, views=views, labels=batch.labels[rows], index=batch.index[rows], weight=batch.weight[rows])
         start += size
 

@@ -78,6 +78,8 @@ class Inputs(NamedTuple):
     def fill(self, others: Inputs) -> None:
         """Put another step's numbers into this memory."""
         for mine, other in zip(self.tensors(), others.tensors(), strict=True):
+            if mine.shape != other.shape:
+                raise RuntimeError(f"a batch of another shape in a phase: {list(other.shape)}, not {list(mine.shape)}")
             mine.copy_(other)
 
 
@@ -115,9 +117,12 @@ class Stepper:
             yield lambda batches, factor, parts: self.update(phase, batches, clock, factor, parts)
             return
         wait = 1 if number in self.graphs else EAGER
-        graph = self.graphs.setdefault(number, self.make(self.update.device))
-        with graph.entered():
-            yield Recorder(self, number, phase, clock, graph, wait)
+        if number not in self.graphs:
+            self.graphs[number] = self.make(self.update.device)
+        with self.graphs[number].entered():
+            yield Recorder(self, number, phase, clock, self.graphs[number], wait)
+        if number in self.eager:
+            del self.graphs[number]  # and its memory
 
     def refuse(self, number: int, why: str) -> None:
         """From now on the phase at this position is eager."""
@@ -184,7 +189,7 @@ class Recorder:
 
     def _record(self, given: Inputs) -> None:
         """Record a step, and do it: by replay where it is what the step before was, else eagerly."""
-        inputs, tape = given.copy(), self.graph.tape()
+        inputs, tape, counted = given.copy(), self.graph.tape(), set(self.update.sums)
 
         def work() -> None:
             with tape if self.owner.looks else contextlib.nullcontext():
@@ -196,11 +201,17 @@ class Recorder:
             if self.graph.executes:
                 raise
             self.update.optimizers.zero_grad()
-            self.owner.refuse(self.number, f"recording failed ({str(error).splitlines()[0]})")
+            self.owner.refuse(self.number, f"recording failed ({str(error).partition(chr(10))[0]})")
         else:
             self.inputs = inputs if self._alike(tape) else None
-        if not self.graph.executes:
-            self._run(given) if self.inputs is None else self.graph.replay()
+        if self.graph.executes:
+            return
+        if self.inputs is None:
+            for name in self.update.sums.keys() - counted:
+                del self.update.sums[name]  # made while recording: it holds nothing
+            self._run(given)
+        else:
+            self.graph.replay()
 
     def _alike(self, tape: Tape) -> bool:
         """Whether a step is what the last one was; where not, a second try follows."""

@@ -73,7 +73,9 @@ class CudaGraph:
     def record(self, work: Callable[[], object], tape: Tape) -> None:
         """Nothing is computed while it records. Memory of the last recording is used again."""
         torch.cuda.synchronize(self.device)
-        if self.graph is not None:
+        if self.graph is None:
+            torch.cuda.empty_cache()  # what eager steps and evaluation hold can't be given back while recording
+        else:
             self.graph.reset()
         self.graph = torch.cuda.CUDAGraph()
         collecting = gc.isenabled()
@@ -83,13 +85,24 @@ class CudaGraph:
             try:
                 work()
             except BaseException:
-                with contextlib.suppress(RuntimeError):  # the recording is broken already
-                    self.graph.capture_end()
+                self._give_up()
                 raise
             self.graph.capture_end()
         finally:
             if collecting:
                 gc.enable()
+
+    def _give_up(self) -> None:
+        """Leave allocator and generator as they are outside of a recording, which an error in one does not do."""
+        assert self.graph is not None
+        number = self.device.index or 0
+        with contextlib.suppress(RuntimeError):  # the recording is broken already
+            self.graph.capture_end()
+        with contextlib.suppress(RuntimeError):  # some versions have done it by then
+            torch._C._cuda_endAllocateToPool(number, self.pool)
+        generator = torch.cuda.default_generators[number]
+        generator.graphsafe_set_state(torch.Generator(self.device).graphsafe_get_state())  # the next step seeds it
+        self.graph = None
 
     def replay(self) -> None:
         """One launch for the whole step."""

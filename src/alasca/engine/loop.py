@@ -173,6 +173,9 @@ class Trainer:
                 begun = time.monotonic()
                 self.progress.step(self._epochs_done((sum(steps[: where.phase]) + where.step) / sum(steps)))
                 self._answer(where.step)
+            if self.job.device.type == "cuda":
+                torch.cuda.synchronize(self.job.device)  # its time is this epoch's
+            self.state.seconds += time.monotonic() - begun
             self._answer(0)
 
     def _tell(self, note: str) -> None:

@@ -89,7 +89,7 @@ def check_values(
     for name, value in under("sums", tensors).items():
         if value.dim() or not value.is_floating_point():
             raise InputError(f"checkpoint: sums/{name} is {value.dtype} {list(value.shape)}, expected one number")
-        if not name.endswith("#") and not float(tensors.get(f"sums/{name}#", 0)) > 0:
+        if not name.endswith("#") and not float(tensors.get(f"sums/{name}#", -1)) >= 0:
             raise InputError(f"checkpoint: sums/{name} has no count beside it")
     planned = set()
     for k, phase in enumerate(values["plan"] or ()):

@@ -60,8 +60,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         if func.namespace == "profiler":
             return result
         flat, spec = tree_flatten((args, kwargs or {}))
-        reads = any(tag in func.tags for tag in READS) and not by_numbers(func, flat)
-        self.calls.append(Call(str(func), tuple(map(described, flat)), reads))
+        given = [value for value in flat if not ("_attention" in str(func) and is_draw(value))]
+        self.calls.append(Call(str(func), tuple(map(described, given)), waits(func, flat)))
         if self.keep:
             self.kept.append(Kept(func, flat, spec, tree_flatten(result)[0]))
         return result
@@ -85,6 +85,8 @@ class Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's own
         for call in self.calls:
             if call.reads:
                 return f"{call.name} waits for the device"
+            if call.name == "aten.lift_fresh.default" and device.type != "cpu":
+                return "a step makes a tensor of a number (torch.tensor)"
             if call.devices() - {device.type}:
                 return f"{call.name} moves numbers between host and device"
         return None
@@ -97,7 +99,8 @@ def difference(first: Tape, second: Tape) -> str | None:
             return f"{one.name} in one step, {other.name} in the next"
         if one.given != other.given:
             pairs = zip(one.given, other.given, strict=False)
-            was, now = next((pair for pair in pairs if pair[0] != pair[1]), (one.given[-1], other.given[-1]))
+            counts = f"{len(one.given)} arguments", f"{len(other.given)} arguments"
+            was, now = next((pair for pair in pairs if pair[0] != pair[1]), counts)
             return f"{one.name} is given {was} in one step, {now} in the next"
     if len(first.calls) != len(second.calls):
         return f"{len(first.calls)} operators in one step, {len(second.calls)} in the next"
@@ -119,9 +122,15 @@ def described(value: Any) -> str:
     return repr(value)
 
 
-def by_numbers(operator: Any, flat: Sequence[Any]) -> bool:
-    """Whether an operator looks up rows by their numbers, so that shapes are known: not by a mask."""
-    masks = (torch.bool, torch.uint8)
-    return operator.name().startswith("aten::index") and not any(
-        isinstance(value, Tensor) and value.dtype in masks for value in flat[1:]
-    )
+def waits(operator: Any, flat: Sequence[Any]) -> bool:
+    """Whether the host waits for an operator: it looks at a number, or a shape depends on some, as with masks."""
+    name, masks = operator.name(), (torch.bool, torch.uint8)
+    masked = any(isinstance(value, Tensor) and value.dtype in masks for value in flat[1:])
+    if name.startswith(("aten::index_put", "aten::_index_put_impl_")):
+        return masked
+    return any(tag in operator.tags for tag in READS) and (masked or not name.startswith("aten::index"))
+
+
+def is_draw(value: Any) -> bool:
+    """Whether this is a seed or an offset of attention's draws, which lie elsewhere while a graph is recorded."""
+    return isinstance(value, Tensor) and value.dim() == 0 and value.dtype == torch.int64

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from alasca.core import Batch, Clock, Method, Phase, Step, backbone
+from alasca.data.loader import moved
 from alasca.distributed import world
 from alasca.engine.metrics import add_step
 from alasca.engine.optimizers import Optimizers
@@ -60,7 +61,7 @@ class Update:
         """The host's part of a step: set the learning rate, draw what is drawn on the CPU."""
         if factor is not None:
             self.optimizers.set_lr(factor)
-        return {name: value.to(self.device) for name, value in self.method.draws(phase, clock).items()}
+        return {name: moved(value, self.device) for name, value in self.method.draws(phase, clock).items()}
 
     def run(self, phase: Phase, batches: Mapping[str, Batch], clock: Clock, due: bool = True, parts: int = 1) -> Step:
         """The device's part: nothing in it depends on a number that changes within a phase and is no tensor."""

@@ -100,7 +100,8 @@ class Workbench:
             set_arithmetic(net, job.precision, job.place.channels_last and problem.example.dim() == 4)
             if job.place.compile:
                 compile_training(net)
-            recompute_maps(net, self.device.type == "cuda")  # a processor has memory and no time to spare
+            # a processor has memory and no time to spare, and torch.compile does not know this kind of checkpoint
+            recompute_maps(net, self.device.type == "cuda" and not job.place.compile)
         job.method.to(self.device)
         seed_generators(self.device, fold(job.recipe.seed, 0, self.number, 0, "begin"))
         job.method.begin(made, replace(problem, example=problem.example.to(self.device)))
