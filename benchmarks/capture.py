@@ -26,6 +26,7 @@ from alasca.engine import Stopped, borrowed_process
 from alasca.engine.device import arithmetic, precision_on
 from alasca.engine.graphs import CudaGraph, Graph, TapeGraph
 from alasca.testing import everything, kept_in, planted, require_same, settings, trained, trainer
+from alasca.testing.planted import HELD
 from alasca.testing.ranks import registered
 
 EPOCHS, BATCH = 3, 8
@@ -37,7 +38,7 @@ FLAT = 20
 
 def same_as_eager(make: Callable[[], Method], device: str, graph: type[Graph]) -> str:
     """How a method's recorded run compares with its eager one; raises where they differ."""
-    data, recipe = planted(8), settings(EPOCHS, batch_size=BATCH)
+    data, recipe = planted(8, HELD), settings(EPOCHS, batch_size=BATCH)
     eager = trained(make(), data, recipe, device=device, deterministic=True, capture=False)
     recorded = trained(make(), data, recipe, device=device, deterministic=True, graph=graph)
     require_same(everything(eager), everything(recorded), "recorded steps")
@@ -50,7 +51,7 @@ def same_as_eager(make: Callable[[], Method], device: str, graph: type[Graph]) -
 
 def resumes(make: Callable[[], Method], device: str, graph: type[Graph]) -> str:
     """Stop a recorded run in the middle of an epoch, go on, and compare; raises where it ends elsewhere."""
-    data, recipe = planted(8), settings(EPOCHS, batch_size=BATCH)
+    data, recipe = planted(8, HELD), settings(EPOCHS, batch_size=BATCH)
     whole = everything(trained(make(), data, recipe, device=device, deterministic=True, graph=graph))
     for step in (2, 6, 13):
         with tempfile.TemporaryDirectory() as folder:
@@ -71,7 +72,7 @@ def resumes(make: Callable[[], Method], device: str, graph: type[Graph]) -> str:
 
 def stays_small(make: Callable[[], Method], device: str, graph: type[Graph]) -> str:
     """Memory that a recorded run has reserved after 3 epochs and after 20; raises where it grew."""
-    made = trainer(make(), planted(8), settings(FLAT, batch_size=BATCH), device=device, graph=graph)
+    made = trainer(make(), planted(8, HELD), settings(FLAT, batch_size=BATCH), device=device, graph=graph)
     made.enter(0)
     reserved = []
     for _ in range(FLAT):

@@ -31,13 +31,12 @@ def test_signals_and_streams(count: int | None, tmp_path: Path, record_property:
     carry_out(chosen, tmp_path / "own", record_property, "signals and streams")
 
 
-@pytest.mark.parametrize("sizes", [(60,), pytest.param(disks.SIZES, marks=whole)])
+@pytest.mark.parametrize("sizes", [pytest.param(disks.SIZES, marks=whole)])
 def test_full_disks(sizes: tuple[int, ...], tmp_path: Path, record_property: Note):
-    chosen = some(disks.attempts(tmp_path, sizes), 3 if sizes == (60,) else None)
-    carry_out(chosen, tmp_path / "own", record_property, "full disks")
+    carry_out(disks.attempts(tmp_path, sizes), tmp_path / "own", record_property, "full disks")
 
 
-@pytest.mark.parametrize("count", [1, pytest.param(12, marks=whole)])
+@pytest.mark.parametrize("count", [pytest.param(12, marks=whole)])
 def test_repairs(count: int, tmp_path: Path, record_property: Note):
     carry_out(repairs.attempts(tmp_path, count), tmp_path / "own", record_property, "repairs")
 
@@ -45,6 +44,7 @@ def test_repairs(count: int, tmp_path: Path, record_property: Note):
 LONGER = ("damaged", "swapped", "empty")
 
 
+@pytest.mark.long
 def test_some_run_files(tmp_path: Path, record_property: Note):
     chosen = some(run_files.attempts(tmp_path, *LONGER), 12)
     carry_out(chosen, tmp_path / "own", record_property, "run files")
@@ -65,6 +65,7 @@ def test_command_lines(count: int | None, tmp_path: Path, record_property: Note)
     carry_out(some(command_lines.attempts(), count), tmp_path, record_property, "command lines")
 
 
+@pytest.mark.long
 def test_two_commands_for_one_run(tmp_path: Path, record_property: Note):
     chosen = [
         each

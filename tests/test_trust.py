@@ -596,6 +596,7 @@ def test_a_mistake_of_ours_is_shown_with_what_to_report(error: Exception, capsys
 # platforms
 
 
+@pytest.mark.long
 def test_processes_that_are_spawned_read_the_same(tmp_path: Path):
     """As macOS and Windows start them."""
     for k in range(24):
