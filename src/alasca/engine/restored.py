@@ -89,7 +89,10 @@ def check_values(
     for name, value in under("sums", tensors).items():
         if value.dim() or not value.is_floating_point():
             raise InputError(f"checkpoint: sums/{name} is {value.dtype} {list(value.shape)}, expected one number")
-        if not name.endswith("#") and not float(tensors.get(f"sums/{name}#", -1)) >= 0:
+        if name.endswith("#"):
+            continue
+        count = float(tensors.get(f"sums/{name}#", -1))
+        if not (count > 0 or (count == 0 and float(value) == 0)):  # zeros: of an epoch that has just ended
             raise InputError(f"checkpoint: sums/{name} has no count beside it")
     planned = set()
     for k, phase in enumerate(values["plan"] or ()):
