@@ -20,8 +20,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from alasca import InputError, RobustClassifier
 
 
-@parametrize_with_checks([RobustClassifier(device="cpu")])
+@parametrize_with_checks([RobustClassifier(device="cpu", epochs=12)])
 def test_the_checks_of_scikit_learn(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.long
+@parametrize_with_checks([RobustClassifier(device="cpu")])
+def test_the_checks_of_scikit_learn_with_defaults(estimator, check):
     check(estimator)
 
 

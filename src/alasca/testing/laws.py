@@ -214,7 +214,7 @@ def law_10_may_be_recorded(make: Make) -> None:
     """
     if not make().captures:
         return
-    data, training = planted(8, HELD), settings(5, batch_size=8)
+    data, training = planted(8, HELD), settings(3, batch_size=8)
     eager = trained(make(), data, training)
     recorded = trained(make(), data, training, graph=TapeGraph)
     assert not recorded.notes, recorded.notes[0]
