@@ -237,12 +237,15 @@ class Place(Checked):
     channels_last: bool = setting(RUN, True, "Memory format of pictures and convolutions.")
     capture: bool = setting(RUN, True, "Record a GPU's step in each phase and replay it: same numbers, no waiting.")
     compile: bool = setting(RUN, False, "Fuse operators of networks (torch.compile): a minute more to begin with.")
+    history: int = setting(
+        RUN, 0, "Every so many epochs keep what alasca analyze draws, of up to 1,000 samples (0: nothing).", least=0
+    )
     checkpoint_seconds: float = setting(RUN, 30.0, "Least time between checkpoints.", least=0)
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Self:
         """The inverse of `as_json` through JSON, of earlier versions' too."""
-        return super().from_json({"capture": True, "compile": False, **value})
+        return super().from_json({"capture": True, "compile": False, "history": 0, **value})
 
 
 def found_from(recipe: Recipe, place: Place, home: Path) -> tuple[Recipe, Place]:

@@ -16,6 +16,7 @@ from alasca.distributed import any_rank, barrier, broadcast_buffers, sum_over_ra
 from alasca.engine.capture import Stepper, obstacle
 from alasca.engine.device import arithmetic, seed_generators
 from alasca.engine.graphs import CudaGraph, Graph
+from alasca.engine.looks import Looks, due
 from alasca.engine.metrics import finite, held_accuracies, means, selection_quality, training_accuracies
 from alasca.engine.probe import see_the_unseen
 from alasca.engine.progress import Progress
@@ -48,11 +49,13 @@ class Trainer:
         stepper: how its steps are carried out.
         notes: what a person was told on the way.
         trace: what is told of each sample.
+        looks: looks at some samples again and again, where that is asked for.
         state: where the run stands.
     """
 
     bench: Workbench
     stepper: Stepper
+    looks: Looks | None = None
 
     def __init__(
         self, job: Job, run: RunFolder | None = None, progress: Progress | None = None, stop_after: int | None = None,
@@ -128,6 +131,8 @@ class Trainer:
             self.bench.train()
         elif before is None or self.bench.stage.fresh:  # what earlier networks reached is no measure for fresh ones
             self.state.best, self.state.best_accuracy, self.state.best_epoch = {}, -1.0, -1
+        if self.job.place.history and self.run is not None and world()[0] == 0:
+            self.looks = Looks.of(self.job.split, self.bench.nets[0], self.job.recipe.seed)
         self.stepper = Stepper(self.bench.update, self.graph, self._tell, looks=not self.job.place.compile)
         return self.bench
 
@@ -202,9 +207,9 @@ class Trainer:
         if self.steps_left is not None and step:
             self.steps_left -= 1
         due = self.run is not None and time.monotonic() - self.saved >= self.job.place.checkpoint_seconds
-        asked = bool(self.stop) or self.steps_left == 0
+        asked = bool(self.stop) or self.steps_left == 0 or (bool(step) and self.progress.enough())
         if world()[1] > 1:  # all processes save and stop at the same step; to agree on it costs a look
-            if step % CHECK_EVERY and self.steps_left != 0:
+            if step % CHECK_EVERY and self.steps_left != 0:  # else all of them agree
                 return
             device = self.job.device
             due, asked = any_rank(due, device), any_rank(asked, device)
@@ -238,6 +243,9 @@ class Trainer:
         state.history.append(record)
         if self.run is not None and world()[0] == 0:
             self.run.append_history(record)
+            if self.looks is not None and due(record["epoch"], self.epochs, self.job.place.history):
+                found = self.looks(self.job.method, bench.nets[0], self.trace)
+                self.run.write_look(record["epoch"], found, self.looks.samples())
         self.progress.epoch(record)
 
     def _save(self) -> None:

@@ -80,6 +80,10 @@ class Progress:
     def stopping(self, number: int) -> None:
         """A signal came that training will answer after the step it is in."""
 
+    def enough(self) -> bool:
+        """Asked after every step: whether training is to stop, so that it can be resumed."""
+        return False
+
     @staticmethod
     def for_terminal(announces: bool = True) -> Progress:
         """A bar where stdout is a terminal, lines elsewhere; nothing in processes other than the first.

@@ -14,8 +14,16 @@ from torch import nn
 
 from alasca.errors import InputError
 from alasca.networks.libraries import hf_network, hf_tokenizer, keep_hf, timm_network, torchvision_network
-from alasca.networks.resnet import preact_resnet18, resnet18, resnet18_narrow, resnet32, resnet34, wrn28_4
-from alasca.networks.small import Perceptron, SmallResNet
+from alasca.networks.resnet import (
+    preact_resnet18,
+    resnet10_narrow,
+    resnet18,
+    resnet18_narrow,
+    resnet32,
+    resnet34,
+    wrn28_4,
+)
+from alasca.networks.small import Perceptron, SmallResNet, kaiming
 from alasca.networks.text import TextBag, TextTransformer, Tokens
 from alasca.networks.vgg import vgg19, vgg19_bn
 from alasca.values import nearest
@@ -56,9 +64,11 @@ def text_transformer(length: int, num_classes: int, tokens: Tokens) -> nn.Module
 
 
 PICTURES: dict[str, Callable[[int, int], nn.Module]] = {
-    "small-resnet": small_resnet, "resnet18": resnet18, "resnet18-narrow": resnet18_narrow, "resnet32": resnet32,
-    "resnet34": resnet34, "preact-resnet18": preact_resnet18, "wrn28-4": wrn28_4, "vgg19-bn": vgg19_bn, "vgg19": vgg19,
+    "small-resnet": small_resnet, "resnet10-narrow": resnet10_narrow,
+    "resnet18": resnet18, "resnet18-narrow": resnet18_narrow, "resnet32": resnet32, "resnet34": resnet34,
+    "preact-resnet18": preact_resnet18, "wrn28-4": wrn28_4, "vgg19-bn": vgg19_bn, "vgg19": vgg19,
 }  # fmt: skip
+PICTURES |= {f"{name}-kaiming": kaiming(PICTURES[name]) for name in ("small-resnet", "resnet10-narrow", "resnet34")}
 """Networks for pictures, called with (channels, classes)."""
 TEXTS: dict[str, Callable[[int, int, Tokens], nn.Module]] = {"text-bag": text_bag, "text-transformer": text_transformer}
 NETWORKS: dict[str, Callable[..., nn.Module]] = {**PICTURES, "mlp": mlp, **TEXTS}

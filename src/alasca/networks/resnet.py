@@ -78,6 +78,7 @@ class ResNet(nn.Module):
         stem: width of the first convolution.
         block: called with (width in, width, stride).
         stem_norm: BatchNorm and ReLU after the stem.
+        stem_stride: 2 halves the picture at once: a quarter of the time.
         final_norm: BatchNorm and ReLU before pooling.
     """
 
@@ -91,9 +92,10 @@ class ResNet(nn.Module):
         block: Callable[[int, int, int], nn.Module] = ResidualBlock,
         stem_norm: bool = True,
         final_norm: bool = False,
+        stem_stride: int = 1,
     ) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(channels, stem, 3, 1, 1, bias=False)
+        self.conv1 = nn.Conv2d(channels, stem, 3, stem_stride, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(stem) if stem_norm else None
         width_in = stem
         names = [f"layer{k}" for k in range(1, len(blocks) + 1)]
@@ -128,6 +130,11 @@ def resnet18(channels: int, num_classes: int) -> ResNet:
 def resnet18_narrow(channels: int, num_classes: int) -> ResNet:
     """ResNet-18 of widths 16 to 128: 0.7 million parameters, for small budgets"""
     return ResNet(channels, num_classes, (2, 2, 2, 2), (16, 32, 64, 128), 16)
+
+
+def resnet10_narrow(channels: int, num_classes: int) -> ResNet:
+    """ResNet-10 of widths 16 to 128 that halves pictures first: 0.3 million parameters, for minutes on a processor"""
+    return ResNet(channels, num_classes, (1, 1, 1, 1), (16, 32, 64, 128), 16, stem_stride=2)
 
 
 def resnet32(channels: int, num_classes: int) -> ResNet:

@@ -6,6 +6,7 @@ from alasca.runs.claim import claimed as claimed
 from alasca.runs.folder import Json as Json
 from alasca.runs.folder import RunFolder as RunFolder
 from alasca.runs.inputs import named_inputs as named_inputs
+from alasca.runs.looks import Seen as Seen
 from alasca.runs.model import Model as Model
 from alasca.runs.model import describe_model as describe_model
 from alasca.runs.model import load as load
@@ -14,4 +15,5 @@ from alasca.runs.model import own_tokenizer as own_tokenizer
 from alasca.runs.model import tokens_of as tokens_of
 from alasca.runs.reading import FORMAT as FORMAT
 from alasca.runs.reading import check_history as check_history
+from alasca.runs.reading import sealed as sealed
 from alasca.runs.records import Records as Records

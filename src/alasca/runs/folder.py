@@ -15,7 +15,7 @@ import io
 import os
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,8 +29,6 @@ from alasca.files import (
     digest,
     left_over,
     open_regular,
-    parse_json,
-    read_bytes,
     read_json,
     read_tensors,
     reason,
@@ -43,7 +41,8 @@ from alasca.recipe import Recipe
 from alasca.runs.beginning import begin_anew, refuse_used
 from alasca.runs.checkpoints import Mark, add, carry_over, newest
 from alasca.runs.claim import Claim, claimed, ending
-from alasca.runs.reading import check_history, line_of, require_digest, sealed, tensor_of
+from alasca.runs.looks import SAMPLES, Seen, look_files, read_look, read_samples, write_look
+from alasca.runs.reading import line_of, read_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
 from alasca.values import conform
@@ -58,10 +57,20 @@ class RunFolder:
     Attributes:
         path: of the folder.
         claim: asked before anything is written; None: nobody else writes there.
+        checkpoints, looked: folders of the checkpoints, and of the looks at some samples.
+        network: folder of a network's configuration and tokenizer, where another library makes it from such.
     """
 
     path: Path
     claim: Claim | None = None
+
+    checkpoints: Path = field(init=False)
+    network: Path = field(init=False)
+    looked: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        for name, folder in (("checkpoints", "checkpoint"), ("network", "network"), ("looked", "history")):
+            object.__setattr__(self, name, self.path / folder)
 
     @classmethod
     @contextlib.contextmanager
@@ -102,23 +111,13 @@ class RunFolder:
             InputError: there is none, or another process works there.
         """
         cls.open(path)
-        for inside in (path / "checkpoint", path / "network"):
+        for inside in (path / "checkpoint", path / "network", path / "history"):
             if inside.is_symlink():
                 raise InputError(f"run: {inside} is a link, and a run writes into its own folder only; remove it")
         with claimed(path) as claim:
             run = cls(path, claim)
             run.tidy()
             yield run
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoint"
-
-    @property
-    def network(self) -> Path:
-        """Folder of a network's configuration and tokenizer, where another library makes it from such."""
-        return self.path / "network"
 
     @property
     def finished(self) -> bool:
@@ -221,19 +220,20 @@ class RunFolder:
 
     def history(self) -> list[Json]:
         """metrics.jsonl, epoch by epoch."""
-        path = self.path / "metrics.jsonl"
-        found: list[Json] = []
-        try:
-            lines = read_bytes(self._own(path)).decode().splitlines()
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} can't be read ({reason(error)})") from error
-        for number, line in enumerate(lines, 1):
-            try:
-                found.append(parse_json(line))
-            except ValueError as error:
-                raise InputError(f"{path} line {number} is no JSON ({reason(error)})") from error
-        check_history(found, str(path), "line")
-        return found
+        return read_history(self._own(self.path / "metrics.jsonl"))
+
+    def write_look(self, epoch: int, found: Mapping[str, Tensor], samples: Mapping[str, Tensor]) -> None:
+        """Keep a look at some samples after an epoch."""
+        self.publishing()
+        write_look(self.looked, epoch, found, samples)
+
+    def looks(self) -> Seen:
+        """All looks at some samples; none where the run was not told to keep any (``history``)."""
+        files = look_files(self.looked)
+        if not files:
+            return Seen({}, {})
+        samples = read_samples(self._own(self.looked / SAMPLES))
+        return Seen(samples, {epoch: read_look(self._own(path), samples) for epoch, path in files.items()})
 
     def write_model(self, tensors: dict[str, Tensor], described: Json) -> None:
         """Keep the trained networks with their sub-classifiers, and all that it takes to predict with them."""
@@ -281,7 +281,8 @@ class RunFolder:
         """Write done.json, the mark of a finished run, with the digests of all that it ends with."""
         self.publishing()
         kept = [entry for entry in self.path.iterdir() if entry.is_file() and entry.name in ENDINGS]
-        kept += [entry for entry in self.network.glob("*") if entry.is_file()]
+        for inside in (self.network, self.looked):
+            kept += [entry for entry in inside.glob("*") if entry.is_file()]
         files = {entry.relative_to(self.path).as_posix(): digest(entry) for entry in sorted(kept)}
         write_sealed(self.path / "done.json", {**value, "run": self.mark.run, "files": files})
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from alasca.errors import InputError
-from alasca.files import SEAL, digest, read_json, reason, seal_of
+from alasca.files import SEAL, digest, parse_json, read_bytes, read_json, reason, seal_of
 from alasca.runs.schemas import Figure, Record
 from alasca.values import conform
 
@@ -44,6 +44,22 @@ def check_history(records: Any, where: str, unit: str) -> None:
         conform(record, Record, f"{where} {unit} {k + 1}", Figure)
         if record["epoch"] != k:
             raise InputError(f"{where} {unit} {k + 1}: epoch {record['epoch']}, expected {k}")
+
+
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The records of metrics.jsonl, epoch by epoch; errors as `check_history`."""
+    found: list[dict[str, Any]] = []
+    try:
+        lines = read_bytes(path).decode().splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} can't be read ({reason(error)})") from error
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(parse_json(line))
+        except ValueError as error:
+            raise InputError(f"{path} line {number} is no JSON ({reason(error)})") from error
+    check_history(found, str(path), "line")
+    return found
 
 
 def line_of(record: dict[str, Any]) -> bytes:

@@ -173,6 +173,15 @@ class Survey:
             raise ValueError(f"at: found no place for sub-classifiers; {mend}")
         return found
 
+    def last_stage(self) -> str | None:
+        """The module at the end of the last stage, of a network that names its stages; None of others."""
+        info = getattr(self.net, "feature_info", None)
+        stages = list(getattr(info, "info", info) or [])
+        if not stages:
+            return None
+        name = str(stages[-1]["module"])
+        return name if [visit.name for visit in self.visits].count(name) == 1 else None
+
     def _shared(self) -> str | None:
         """A module with modules inside that ran more than once, on maps or sequences, if there is one."""
         names = [visit.name for visit in self.visits]

@@ -6,7 +6,9 @@ from alasca.training.defaults import within as within
 from alasca.training.embedding import backbone as backbone
 from alasca.training.embedding import embedded_batches as embedded_batches
 from alasca.training.embedding import embedded_task as embedded_task
+from alasca.training.finish import outcome as outcome
 from alasca.training.prepare import Prepared as Prepared
+from alasca.training.prepare import machine_of as machine_of
 from alasca.training.prepare import prepare as prepare
 from alasca.training.prepare import resolve as resolve
 from alasca.training.run import resume as resume

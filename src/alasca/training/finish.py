@@ -159,17 +159,29 @@ def sees_deeper(recipe: Recipe, split: Split) -> bool:
 
 def figures(fitted: Fitted, split: Split, records: Records, verdict: Verdict | None) -> dict[str, Any]:
     """What done.json holds."""
-    history = fitted.history
     done: dict[str, Any] = {
         "format": FORMAT,
+        "label_issues": int(records.issue.sum()),
+        "label_fixes": int((records.decision == FIX).sum()),
+        "findings": list(verdict.findings) if verdict else [],
+        **outcome(fitted, split),
+    }
+    if verdict is not None:
+        done |= {"wrong_share": verdict.share, "wrong_share_low": verdict.low, "wrong_share_high": verdict.high}
+    if (auroc := ranking_auroc(records)) is not None:
+        done["issue_auroc"] = auroc
+    return done
+
+
+def outcome(fitted: Fitted, split: Split) -> dict[str, Any]:
+    """How training ended: accuracies of the last epochs and of the chosen one, by kind of prediction, and its time."""
+    history = fitted.history
+    done: dict[str, Any] = {
         "epochs": len(history),
         "select": fitted.select,
         "chosen_epoch": fitted.chosen_epoch,
         "prediction": fitted.method.prediction,
         "seconds_per_epoch": statistics.median(record["seconds"] for record in history),
-        "label_issues": int(records.issue.sum()),
-        "label_fixes": int((records.decision == FIX).sum()),
-        "findings": list(verdict.findings) if verdict else [],
         "noise_rate": split.noise_rate,
         "waited": statistics.fmean(record["waited"] for record in history),
         **fitted.method.figures(split.samples.labels.clamp(min=0)),
@@ -180,9 +192,4 @@ def figures(fitted: Fitted, split: Split, records: Records, verdict: Verdict | N
         done[f"{kind}_last10"] = statistics.fmean(values[-10:])
         if fitted.select == "noisy-val":
             done[f"{kind}_noisy_val"] = values[fitted.chosen_epoch]
-    done |= {kind: history[-1][kind] for kind in FINAL if kind in history[-1]}
-    if verdict is not None:
-        done |= {"wrong_share": verdict.share, "wrong_share_low": verdict.low, "wrong_share_high": verdict.high}
-    if (auroc := ranking_auroc(records)) is not None:
-        done["issue_auroc"] = auroc
-    return done
+    return done | {kind: history[-1][kind] for kind in FINAL if kind in history[-1]}

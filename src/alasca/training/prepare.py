@@ -179,16 +179,21 @@ def describe(prepared: Prepared) -> dict[str, Any]:
         "places": list(prepared.places),
         "notes": list(prepared.notes),
         "reads_files": isinstance(split.samples.inputs, Rows),
-        "machine": {
-            "machine": platform.machine(),
-            "torch": str(torch.__version__),
-            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "threads": torch.get_num_threads(),
-            "processes": world()[1],
-        },
+        "machine": machine_of(device),
         "exact_resume": device.type == "cpu" or place.deterministic,
         "arithmetic": computed_as(device, prepared.job.precision, place.deterministic),
         "eager_because": obstacle(prepared.job),
+    }
+
+
+def machine_of(device: torch.device) -> dict[str, Any]:
+    """What the bits of a result depend on, beside recipe and data."""
+    return {
+        "machine": platform.machine(),
+        "torch": str(torch.__version__),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "processes": world()[1],
     }
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alasca import checkpoint
-from alasca.data import Task
+from alasca.data import Split, Task
 from alasca.distributed import barrier, first_alone, world
-from alasca.engine import Progress, Trainer, borrowed_process
+from alasca.engine import Fitted, Progress, Trainer, borrowed_process
 from alasca.errors import InputError
 from alasca.files import numbered
 from alasca.methods import method_of
@@ -26,6 +26,9 @@ from alasca.training.announce import announce
 from alasca.training.finish import finish
 from alasca.training.prepare import Prepared, describe, prepare, transitions
 
+Last = Callable[[Prepared, Fitted, Split, RunFolder], None]
+"""What is done with what training ended with, on the device: its samples, and the run's folder."""
+
 
 def train(
     recipe: Recipe,
@@ -33,6 +36,7 @@ def train(
     place: Place = Place(),  # noqa: B008  # frozen
     folder: str | Path | None = None,
     progress: Progress | None = None,
+    last: Last = finish,
 ) -> RunFolder:
     """A whole run, from a recipe to ``done.json``, in a new folder. The caller's random state is left as it was.
 
@@ -42,6 +46,8 @@ def train(
         place: with which device, threads, files.
         folder: new; None: a temporary one.
         progress: who is told; None: nobody.
+        last: what is done once training is over; by default every label is judged, and the model and all figures are
+            written.
 
     Returns:
         The run's folder: `records()` of every sample, `done()`, the final figures; `alasca.load` gives its model.
@@ -76,13 +82,13 @@ def train(
             run = RunFolder.open(path)
         if progress is not None:
             progress.announce(announce(prepared, path))
-        return complete(prepared, run, False, progress)
+        return complete(prepared, run, False, progress, last)
 
 
 def resume(
     folder: str | Path, task: Task | None = None, inexact: bool = False, progress: Progress | None = None, *,
     network: str | None = None, epochs: int | None = None, device: str | None = None, threads: int | None = None,
-    workers: int | None = None,
+    workers: int | None = None, last: Last = finish,
 ) -> RunFolder:  # fmt: skip
     """Go on with a run from its newest whole checkpoint; a finished run is left as it is, unless it gets more epochs.
 
@@ -95,6 +101,7 @@ def resume(
         epochs: more than the run was to have; its learning rate then follows the new total, what the method's options
             count in epochs stays.
         device, threads, workers: others than the run had until now; see `Place`.
+        last: as in `train`.
 
     Raises:
         InputError: no run there, another process goes on with it, it was changed by hand, its data have changed, or
@@ -138,7 +145,7 @@ def resume(
                         run.write_settings({**described, **changed_settings(described, now, changed)})
                     run.carry_over()
                     run.write_labels(prepared.split.samples.labels, transitions(prepared))
-            return complete(prepared, run, True, progress)
+            return complete(prepared, run, True, progress, last)
 
 
 def more_epochs(recipe: Recipe, epochs: int) -> Recipe:
@@ -194,12 +201,14 @@ def changed_settings(was: Settings, now: Json, changed: Mapping[str, Any]) -> Js
     return {**found, "changes": [*was["changes"], change]}
 
 
-def complete(prepared: Prepared, run: RunFolder, resuming: bool, progress: Progress | None) -> RunFolder:
-    """Train to the end and write what a finished run holds."""
+def complete(
+    prepared: Prepared, run: RunFolder, resuming: bool, progress: Progress | None, last: Last
+) -> RunFolder:  # fmt: skip
+    """Train to the end, and do what is done last."""
     trainer = Trainer(prepared.job, run, progress)
     fitted = trainer.fit(resuming)
     if world()[0] == 0:
-        finish(prepared, fitted, trainer.job.split, run)
+        last(prepared, fitted, trainer.job.split, run)
     barrier()
     return RunFolder(run.path)
 

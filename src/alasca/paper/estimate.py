@@ -1,0 +1,125 @@
+"""What cells take, before any was trained: a step of their networks is timed on this machine, on random inputs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from alasca.engine import resolve_device
+from alasca.functional import cross_entropy
+from alasca.methods import method_class
+from alasca.networks import create_network
+from alasca.paper.catalogue import Cell
+from alasca.paper.outcomes import Outcome
+from alasca.paper.work import expected
+from alasca.recipe import Place
+from alasca.surgery import OutputNet, set_arithmetic
+from alasca.training import machine_of
+
+SHAPES = {"digits": (1, 8, 8), "clothing1m": (3, 224, 224)}
+"""Of pictures; all others are 3x32x32."""
+SAMPLES = {"digits": 1_347, "clothing1m": 64 * 2000}
+"""Samples of an epoch; of all others 50,000."""
+TESTS = {"digits": 450, "clothing1m": 10_526}
+"""Test samples, which every epoch ends with; of all others 10,000."""
+FACTORS = {"har": 3.5, "dividemix": 4.5, "elr_plus": 3.1, "cdr": 1.3, "crust": 1.2, "one": 1.8, "byot": 1.3}
+"""Time of a whole training without ALASCA as a ratio to cross-entropy's; others: one for each network."""
+
+
+@dataclass
+class Estimates:
+    """Seconds and bytes of cells on a device: by finished ones, else by a step.
+
+    Attributes:
+        place: the device.
+        outcomes: finished cells.
+    """
+
+    place: Place
+    outcomes: Mapping[str, Outcome]
+    steps: dict[tuple[object, ...], tuple[float, float]] = field(default_factory=dict)
+
+    def seconds(self, cell: Cell) -> float:
+        """Of a whole cell."""
+        device = resolve_device(self.place.device)
+        known = expected(cell, self.outcomes, str(machine_of(device)["device"]))
+        if known is not None:
+            return known
+        recipe, data = cell.recipe, cell.recipe.data.partition(":")[0]
+        count = min(recipe.limit or 1 << 40, recipe.epoch_samples or SAMPLES.get(data, 50_000))
+        trained = count * (1 - (recipe.val_fraction or 0.0))
+        factor = FACTORS.get(recipe.method, float(method_class(recipe.method).networks))
+        each, _ = self.step(cell)
+        return recipe.epochs * each * (trained * factor + TESTS.get(data, 10_000) / 3)
+
+    def memory(self, cell: Cell) -> float:
+        """Bytes of a GPU, or of what networks take on a processor, about."""
+        return self.step(cell)[1] * (2 if method_class(cell.recipe.method).networks > 1 else 1)
+
+    def step(self, cell: Cell) -> tuple[float, float]:
+        """Seconds a sample of a forward and backward of one network, and bytes of its batch and weights."""
+        recipe = cell.recipe
+        data = recipe.data.partition(":")[0]
+        key = (recipe.network, data, recipe.batch_size, recipe.precision, recipe.alasca)
+        if key not in self.steps:
+            classes = {"cifar100": 100, "clothing1m": 14}.get(data, 10)
+            shape = SHAPES.get(data, (3, 32, 32))
+            net = OutputNet(create_network(recipe.network, shape, classes), example=torch.zeros(2, *shape))
+            if recipe.alasca:
+                net.attach(None, torch.zeros(2, *shape))
+            device = resolve_device(self.place.device)
+            set_arithmetic(net.to(device), recipe.precision, True)
+            rows = recipe.batch_size if device.type == "cuda" else 8
+            self.steps[key] = timed(net, torch.randn(rows, *shape, device=device), recipe.batch_size)
+        return self.steps[key]
+
+
+def timed(net: OutputNet, inputs: Tensor, batch: int) -> tuple[float, float]:
+    """Seconds a sample of a forward and backward, and bytes that a batch and the weights take."""
+    labels = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
+    saved: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    def step() -> None:
+        output = net(inputs)
+        losses = [cross_entropy(logits, labels).mean() for logits in (output.logits, *output.aux)]
+        torch.autograd.backward(torch.stack(losses).sum())
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        step()
+    begun, count = time.monotonic(), 0
+    while not count or (time.monotonic() - begun < 0.5 and count < 20):
+        step()
+        count += 1
+    if inputs.is_cuda:
+        torch.cuda.synchronize()
+    each = (time.monotonic() - begun) / count / len(inputs)
+    weights = sum(parameter.numel() * 4 for parameter in net.parameters())
+    return each, 3 * weights + (sum(saved.values()) - weights) * batch / len(inputs)
+
+
+def in_words(seconds: float) -> str:
+    """A time for people.
+
+    >>> in_words(95), in_words(4000), in_words(400_000)
+    ('2 min', '1.1 h', '4.6 days')
+    """
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
+
+
+def plan_of(cells: Sequence[Cell], estimates: Estimates, done: set[str]) -> list[tuple[str, str, str, str]]:
+    """Name, seed, time and memory of each cell, done ones marked."""
+    found = []
+    for cell in cells:
+        when = "done" if cell.id in done else in_words(estimates.seconds(cell))
+        found.append((cell.name, str(cell.seed), when, f"{estimates.memory(cell) / 2**20:,.0f} MiB"))
+    return found

@@ -1,0 +1,83 @@
+"""Which reading of the paper is in force: decided on held-out noisy labels, before any test figure is looked at."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from alasca.paper.outcomes import Outcome
+from alasca.paper.protocols import Protocol
+from alasca.paper.readings import PAIRS, READINGS
+from alasca.paper.results import LEAST, Measured, measured, told
+
+ERRORS = 2.0
+"""Standard errors by which another reading must be better on held-out noisy labels."""
+
+
+class Compared(NamedTuple):
+    """A reading beside the one in force: paired differences on held-out noisy labels, mean and standard error."""
+
+    reading: str
+    mean: float
+    error: float | None
+
+    @property
+    def better(self) -> bool:
+        """Whether it would take the other's place."""
+        return self.error is not None and self.mean > ERRORS * self.error
+
+
+def compared(default: Measured, other: Measured, reading: str) -> Compared | None:
+    """Compare two readings by the seeds that both have, on held-out noisy labels alone."""
+    base = dict(zip((one["recipe"]["seed"] for one in default.outcomes), default.held(), strict=True))
+    own = dict(zip((one["recipe"]["seed"] for one in other.outcomes), other.held(), strict=True))
+    apart = [own[seed] - base[seed] for seed in own if seed in base]
+    if not apart:
+        return None
+    error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) >= LEAST else None
+    return Compared(reading, statistics.fmean(apart), error)
+
+
+def compare(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> dict[str, list[Compared]]:
+    """All readings, by what they are readings of."""
+    column = READINGS.columns[0]
+    found: dict[str, list[Compared]] = {}
+    for name, (default, others) in PAIRS.items():
+        base = measured(protocol, default.on(column), outcomes)
+        each = [compared(base, measured(protocol, other.on(column), outcomes), text) for text, other in others.items()]
+        found[name] = [one for one in each if one is not None]
+    return found
+
+
+def verdict(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str:
+    """What follows, in a sentence."""
+    every = [one for found in compare(protocol, outcomes).values() for one in found]
+    judged = [one for one in every if one.error is not None]
+    better = [one.reading for one in judged if one.better]
+    if not judged:
+        return f"No reading has been run with {LEAST} seeds yet."
+    if better:
+        return f"Better on held-out noisy labels by {ERRORS:g} standard errors: {'; '.join(better)}."
+    return (
+        f"None of {len(judged)} readings is better on held-out noisy labels by {ERRORS:g} standard errors: those in "
+        "force stay."
+    )
+
+
+def readings_grid(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """A grid a group of readings: title, heads, rows; held-out noisy labels first, test labels beside them."""
+    column, found = READINGS.columns[0], []
+    for name, (default, others) in PAIRS.items():
+        base, rows = measured(protocol, default.on(column), outcomes), []
+        rows.append(["in force", told(base.held()), "", told(base.values("last")), told(base.values("all"))])
+        for text, other in others.items():
+            own = measured(protocol, other.on(column), outcomes)
+            one = compared(base, own, text)
+            error = "" if one is None or one.error is None else f" ± {one.error:.1f}"
+            apart = "-" if one is None else f"{one.mean:+.1f}{error}"
+            rows.append([text, told(own.held()), apart, told(own.values("last")), told(own.values("all"))])
+        heads = ["reading", "held-out noisy labels", "difference ± standard error", "test, main", "test, all"]
+        found.append((f"{name}, {column}", heads, rows))
+    return found

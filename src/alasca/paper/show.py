@@ -1,0 +1,206 @@
+"""Tables for people: in a terminal, and as a page in Markdown. Every figure in them comes from a finished cell."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from alasca.errors import InputError
+from alasca.files import reason, write_bytes
+from alasca.paper.experiments import Table
+from alasca.paper.numbers import printed
+from alasca.paper.outcomes import Outcome
+from alasca.paper.protocols import Protocol
+from alasca.paper.reading_choice import readings_grid
+from alasca.paper.readings import READINGS
+from alasca.paper.results import (
+    FIGURES,
+    LEAST,
+    Measured,
+    difference,
+    figure_of,
+    gain_told,
+    measured,
+    paper_told,
+    told,
+)
+
+WORDS = {"sym": "symmetric", "asym": "asymmetric", "inst": "instance"}
+DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
+
+
+class Grid(NamedTuple):
+    """A small table of texts: what it is of, heads, rows."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]]
+
+    def markdown(self) -> str:
+        """As Markdown."""
+        lines = [self.heads, ["---"] * len(self.heads), *self.rows]
+        body = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n" for cells in lines)
+        return f"**{self.title}**\n\n{body}\n" if self.title else f"{body}\n"
+
+
+def grids(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> list[Grid]:
+    """A table as people read it: a grid for each data set, then all that is known of the cells that were run."""
+    if table.name == READINGS.name:
+        return [Grid(*grid) for grid in readings_grid(protocol, outcomes)]
+    found = []
+    for data in dict.fromkeys(column.partition("/")[0] for column in table.columns):
+        columns = [column for column in table.columns if column.partition("/")[0] == data]
+        found.append(matrix(table, data, columns, protocol, outcomes))
+    if table.name == "table7":
+        found.append(efficiency(table, protocol, outcomes))
+    if (rest := details(table, protocol, outcomes)).rows:
+        found.append(rest)
+    return found
+
+
+def matrix(
+    table: Table, data: str, columns: Sequence[str], protocol: Protocol, outcomes: Mapping[str, Outcome]
+) -> Grid:  # fmt: skip
+    """Ours / the paper's, a row a method and a column a kind of noise; of a smaller protocol ours alone."""
+    numbers, rows = printed(table.name), []
+    best = {column: best_row(table, column, protocol, outcomes) for column in columns}
+    for row in table.rows:
+        cells = [row]
+        for column in columns:
+            if (row, column) not in table.cells:
+                cells.append("")
+                continue
+            ours = measured(protocol, table.cells[row, column], outcomes)
+            text = told(ours.values(figure_of(row))) if not ours.failed else "diverged"
+            text = f"**{text}**" if best[column] == row else text
+            cells.append(f"{text} / {paper_told(numbers.get((row, column)))}" if protocol.compares else text)
+        rows.append(cells)
+    names = [column.partition("/")[2] or "last epoch" for column in columns]
+    where = protocol.sources.get(data, data)
+    title = DATA[data] if protocol.compares or where == data else f"{where} in the place of {DATA[data]}"
+    return Grid(f"{title}{', ours / the paper' if protocol.compares else ''}", ["", *names], rows)
+
+
+def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> list[Grid]:
+    """A table for a terminal: a row a cell, and what was not run yet as such."""
+    if not table.name.startswith("table"):
+        return grids(table, protocol, outcomes) if table.name == READINGS.name else []
+    numbers, found = printed(table.name), []
+    for data in dict.fromkeys(column.partition("/")[0] for column in table.columns):
+        rows = []
+        for column in (column for column in table.columns if column.partition("/")[0] == data):
+            ours = {row: measured(protocol, table.cells[row, column], outcomes) for row in table.rows}
+            for row, one in ours.items():
+                values, of = one.values(figure_of(row)), numbers.get((row, column))
+                cells = [row, column.partition("/")[2] or "own", "diverged" if one.failed else told(values)]
+                adds = gain_told(table, row, column, ours)
+                rows.append([*cells, *([paper_told(of), difference(values, of)] if protocol.compares else adds)])
+        heads = ["the paper", "difference"] if protocol.compares else ["ALASCA adds", "in the paper"]
+        found.append(Grid(f"{table.title}: {DATA[data]}", ["row", "noise", "ours", *heads], rows))
+    return found
+
+
+def best_row(table: Table, column: str, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str | None:
+    """The row with the highest mean, once all that are there have enough seeds; rows of best epochs do not count."""
+    means = {}
+    for row in table.rows:
+        if (row, column) in table.cells and figure_of(row) == "last":
+            values = measured(protocol, table.cells[row, column], outcomes).values("last")
+            if len(values) < LEAST:
+                return None
+            means[row] = statistics.fmean(values)
+    return max(means, key=lambda row: means[row]) if len(means) > 1 else None
+
+
+def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> Grid:
+    """A row for each cell that was run: all figures, the difference, what ALASCA adds."""
+    numbers, rows = printed(table.name), []
+    for column in table.columns:
+        ours = {
+            row: measured(protocol, table.cells[row, column], outcomes)
+            for row in table.rows if (row, column) in table.cells
+        }  # fmt: skip
+        for row, one in ours.items():
+            if not one.outcomes:
+                continue
+            primary = one.values(figure_of(row))
+            cells = [column, row, told(primary)]
+            if protocol.compares:
+                of = numbers.get((row, column))
+                cells += [paper_told(of), difference(primary, of)]
+            cells += [told(one.values(name)).partition(" (")[0] for name in ("chosen", "last20", "average", "all")]
+            cells += [*gain_told(table, row, column, ours), noise_told(one)]
+            rows.append(cells)
+    paper = ["the paper", "difference"] if protocol.compares else []
+    more = [FIGURES[name] for name in ("chosen", "last20", "average", "all")]
+    heads = ["data and noise", "row", FIGURES["last"], *paper, *more, "ALASCA adds", "in the paper", "labels wrong"]
+    return Grid("All cells that were run", heads, rows)
+
+
+def noise_told(one: Measured) -> str:
+    """Share of labels that were wrong."""
+    rates = [outcome["noise_rate"] for outcome in one.outcomes if outcome["noise_rate"] is not None]
+    return f"{100 * statistics.fmean(rates):.1f}%" if rates else "-"
+
+
+def efficiency(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> Grid:
+    """Memory and time of whole trainings, as ratios to Standard's."""
+    numbers, rows = printed(table.name), []
+    base = {"peak_bytes": 0.0, "seconds": 0.0}
+    for row in table.rows:
+        runs = measured(protocol, table.cells[row, "cifar10/sym40"], outcomes).outcomes
+        cells = [row]
+        for name, column in (("peak_bytes", "memory"), ("seconds", "time")):
+            values = [float(run[name]) for run in runs if run[name]]  # type: ignore[literal-required]  # both are fields
+            mean = statistics.fmean(values) if values else 0.0
+            base[name] = mean if row == table.rows[0] else base[name]
+            text = f"{mean / base[name]:.2f}" if mean and base[name] else "-"
+            cells.append(f"{text} / {paper_told(numbers.get((row, column)))}" if protocol.compares else text)
+        rows.append(cells)
+    return Grid("Whole trainings, as ratios", ["", "memory (GPU)", "time"], rows)
+
+
+def page_of(
+    tables: Sequence[Table], protocol: Protocol, outcomes: Mapping[str, Outcome], figures: Mapping[str, str]
+) -> str:  # fmt: skip
+    """All tables and figures as Markdown.
+
+    Args:
+        tables: what is shown.
+        protocol, outcomes: ours.
+        figures: drawn ones: paths of SVG files by name, as the page refers to them.
+    """
+    parts = [f"{protocol.title}\n\n"]
+    for table in tables:
+        body = (
+            "".join(grid.markdown() for grid in grids(table, protocol, outcomes))
+            if table.name.startswith(("t", "r"))
+            else ""
+        )
+        picture = f"![{table.title}]({figures[table.name]})\n\n" if table.name in figures else ""
+        if not body and not picture:
+            continue
+        notes = "".join(f"{note}\n\n" for note in table.notes)
+        number = re.sub(r"^(table|figure)(\d+)$", r"\1 \2", table.name).capitalize()
+        parts.append(f"### {number}. {table.title}\n\n{notes}{body}{picture}")
+    return "".join(parts)
+
+
+def put_page(path: Path, protocol: str, text: str) -> None:
+    """Put a protocol's part into a page between its markers; a page that is not there yet is made.
+
+    Raises:
+        InputError: a page without such markers, which is somebody's own.
+    """
+    begin, end = f"<!-- {protocol}:begin -->\n", f"<!-- {protocol}:end -->"
+    try:
+        known = path.read_text(encoding="utf-8") if path.exists() else f"# The paper's tables\n\n{begin}{end}\n"
+    except (OSError, ValueError) as error:
+        raise InputError(f"page: {path} can't be read ({reason(error)})") from error
+    page, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}{text}{end}", known, flags=re.DOTALL)
+    if count != 1:
+        raise InputError(f"page: {path} has {count} places for {protocol}, expected one: {begin.strip()} and {end}")
+    write_bytes(path, page.encode())

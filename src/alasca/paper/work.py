@@ -1,0 +1,214 @@
+"""Cells are trained: what is missing, one after another, by as many workers as share a folder.
+
+A worker holds a cell's folder with the claim of `alasca.runs`, trains there as ``alasca train`` would, and leaves one
+file, `outcomes.write_outcome`. Whoever is killed leaves a checkpoint, which the next one goes on from.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from alasca.engine import Diverged, Progress, Stopped, resolve_device
+from alasca.errors import InputError
+from alasca.paper.catalogue import Cell
+from alasca.paper.outcomes import Outcome, file_of, finished, read_outcome, read_outcomes, write_failure, write_outcome
+from alasca.recipe import Place
+from alasca.runs import RunFolder, claimed
+from alasca.training import machine_of, resume, train
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Trains cells into a folder.
+
+    Attributes:
+        folder: of all cells; others may work there too.
+        place: device and threads.
+        until: when to stop, by `time.monotonic`; None: when all is done.
+        say: told in a line what begins and what ends.
+        inexact: go on with a cell that another machine began.
+    """
+
+    folder: Path
+    place: Place
+    until: float | None = None
+    say: Say = print
+    inexact: bool = False
+
+    def work(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Train what is missing, and give back what is still missing then.
+
+        A cell is not begun that would not end in time, as the cells before it say.
+
+        Raises:
+            InputError: data are not there, or something else is wrong that the next cell would meet too.
+            Stopped: by a signal; what was being trained has a checkpoint.
+        """
+        (self.folder / "work").mkdir(parents=True, exist_ok=True)
+        for number, cell in enumerate(cells, 1):
+            if self._left() <= 0:
+                break
+            if cell.id in finished(self.folder):
+                continue
+            needed = expected(cell, read_outcomes(self.folder), self._device())
+            if needed is not None and needed > self._left() and not self._begun(cell):
+                continue
+            self._try(cell, f"{number} of {len(cells)}: {cell.name}, seed {cell.seed}")
+        done = finished(self.folder)
+        return [cell for cell in cells if cell.id not in done]
+
+    def _try(self, cell: Cell, title: str) -> None:
+        """One cell, unless another worker has it."""
+        path = self.folder / "work" / cell.id
+        try:
+            path.mkdir(exist_ok=True)
+            with held(path) as mine:
+                if not mine:
+                    return
+                if cell.id not in finished(self.folder):
+                    self._train(cell, path / "run", title)
+                shutil.rmtree(path / "run", ignore_errors=True)
+        except FileNotFoundError:  # another worker has just finished it and cleared up
+            if cell.id not in finished(self.folder):
+                raise
+        if cell.id in finished(self.folder):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _train(self, cell: Cell, path: Path, title: str) -> None:
+        """Train a cell that is held, from its start or its newest checkpoint."""
+        watch = Watch(self.until)
+        device = resolve_device(self.place.device)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+
+        def last(prepared, fitted, split, run) -> None:  # type: ignore[no-untyped-def]  # as `alasca.training` has it
+            write_outcome(self.folder, cell, prepared, fitted, split, run, watch.whole())
+
+        begun = (path / "run.json").is_file()
+        if begun and not self.inexact and (odd := self._strange(path)):
+            self.say(f"{title} was begun {odd}; it goes on there, or here with --inexact")
+            return
+        self.say(f"{title}{', from its checkpoint' if begun else ''}")
+        try:
+            if begun:
+                resume(path, inexact=self.inexact, progress=watch, last=last)
+            else:
+                every = 1 if cell.looks else 0
+                place = Place(**{**vars(self.place), "history": every, "capture": not cell.experiment.eager})
+                train(cell.recipe, None, place, path, watch, last)
+        except Stopped as stopped:
+            if stopped.signal or not watch.enough():
+                raise
+            self.say(f"{title}: the time is over; it goes on next time")
+            return
+        except Diverged as error:
+            write_failure(self.folder, cell, RunFolder(path), str(error), watch.whole())
+        self.say(f"{title}: {ended(self.folder, cell)}")
+
+    def _strange(self, path: Path) -> str:
+        """Where a cell was begun, if that was another kind of machine; else nothing."""
+        was, now = RunFolder(path).settings()["machine"], machine_of(resolve_device(self.place.device))
+        odd = [name for name in ("device", "torch", "machine") if was[name] != now[name]]
+        return f"on {was['device']} with torch {was['torch']}" if odd else ""
+
+    def _begun(self, cell: Cell) -> bool:
+        return (self.folder / "work" / cell.id / "run" / "checkpoint").is_dir()
+
+    def _left(self) -> float:
+        """Seconds."""
+        return float("inf") if self.until is None else self.until - time.monotonic()
+
+    def _device(self) -> str:
+        return str(machine_of(resolve_device(self.place.device))["device"])
+
+
+class held:  # reads as a function
+    """``with held(folder) as mine``: hold a folder; `mine` is False where another process does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __enter__(self) -> bool:
+        self.claim = claimed(self.folder)
+        try:
+            self.claim.__enter__()
+        except InputError:
+            self.claim = None  # type: ignore[assignment]  # nothing to give back
+            return False
+        return True
+
+    def __exit__(self, *error: object) -> None:
+        if self.claim is not None:
+            self.claim.__exit__(*error)  # type: ignore[arg-type]  # as it came
+
+
+class Watch(Progress):
+    """Asks training to stop when the time is over, and knows how long a whole run takes."""
+
+    def __init__(self, until: float | None) -> None:
+        self.until, self.begun, self.at, self.before, self.epochs = until, time.monotonic(), 0.0, 0.0, 1
+
+    def begin(self, title: str, epochs: int, done: float) -> None:
+        """Training begins after `done` epochs."""
+        self.epochs, self.before, self.at = epochs, done, done
+
+    def step(self, epochs_done: float) -> None:
+        """A step is over."""
+        self.at = epochs_done
+
+    def enough(self) -> bool:
+        """Whether the time is over."""
+        return self.until is not None and time.monotonic() >= self.until
+
+    def whole(self) -> float:
+        """Seconds of a whole run, by the part of it that was seen; 0 where too little was seen to tell."""
+        took, seen = time.monotonic() - self.begun, self.at - self.before
+        return took if not self.before else took * self.epochs / seen if seen > 0.2 else 0.0
+
+
+def expected(cell: Cell, outcomes: Mapping[str, Outcome], device: str) -> float | None:
+    """Seconds that a cell will take, as finished ones on such a device say; None where nothing is known.
+
+    The nearest of these decide: cells of the same method, network and data; of the same method; any.
+    """
+    known = [each for each in outcomes.values() if each["machine"]["device"] == device and each["failed"] is None]
+    own = key_of(cell.recipe.as_json())
+    for length in (len(own), 3):
+        walls = [each["wall"] for each in known if key_of(each["recipe"])[:length] == own[:length]]
+        if walls:
+            return statistics.median(walls)
+    return None
+
+
+def key_of(recipe: Mapping[str, object]) -> tuple[object, ...]:
+    """What a recipe's time depends on, the most telling first."""
+    return (
+        recipe["method"],
+        recipe["alasca"],
+        recipe["epochs"],
+        recipe["network"],
+        recipe["data"],
+        recipe["precision"],
+    )
+
+
+def ended(folder: Path, cell: Cell) -> str:
+    """A finished cell in a line."""
+    outcome = read_outcome(file_of(folder, cell.id))
+    if outcome["failed"] is not None:
+        return outcome["failed"]
+    figures = outcome["figures"]
+    parts = [f"test {figures['test_accuracy_last']:.1f}%"]
+    for kind, text in (("average", "main + deepest"), ("all", "all classifiers")):
+        if f"test_accuracy_{kind}_last" in figures:
+            parts.append(f"{text} {figures[f'test_accuracy_{kind}_last']:.1f}%")
+    return f"{', '.join(parts)} in {outcome['wall']:.0f} s"
