@@ -68,8 +68,13 @@ class Looks:
             found["test_true"] = self.split.test.labels.cpu()[self.test_rows]
         return found
 
-    def __call__(self, method: Method, net: nn.Module, trace: Trace | None) -> dict[str, Tensor]:
+    def __call__(self, method: Method | None, net: nn.Module, trace: Trace | None) -> dict[str, Tensor]:
         """One look.
+
+        Args:
+            method: in training, with what it knows of each sample; None: no such.
+            net: its first network.
+            trace: of training; None: no such.
 
         Returns:
             ``jacobian`` and ``slope`` ``[S, M]`` (of each stage: the norm of the gradient of plain cross-entropy with
@@ -98,7 +103,7 @@ class Looks:
         if trace is not None:
             seen = trace.read(self.rows.to(device))
             result |= {"visits": seen.visits, "probability": seen.probability}
-        known = method.columns(self.split.samples.labels.clamp(min=0))
+        known = {} if method is None else method.columns(self.split.samples.labels.clamp(min=0))
         if "ema_confidence" in known:
             result["ema_confidence"] = known["ema_confidence"][self.rows.to(device)]
         return {name: value.cpu() for name, value in result.items()}
@@ -115,7 +120,7 @@ class Looks:
                     output = net(view.requires_grad_() if floats else view)
                     loss = cross_entropy(output.logits, labels).sum()
                     edges = {name: stage.edge for name, stage in stages.items() if stage.edge is not None}
-                    gradients = torch.autograd.grad(loss, list(edges.values()), allow_unused=True)
+                    gradients = torch.autograd.grad(loss, list(edges.values()), allow_unused=True) if edges else ()
                 norms = dict(zip(edges, gradients, strict=True))
                 jacobian = [norm_of(norms.get(name), labels) for name in self.stages]
                 found = {"jacobian": torch.stack(jacobian)} if jacobian else {}

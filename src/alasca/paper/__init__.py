@@ -1,5 +1,6 @@
 """The paper's tables and figures as runs: ``alasca reproduce``."""
 
+from alasca.paper.analysis import analyse as analyse
 from alasca.paper.catalogue import ALL as ALL
 from alasca.paper.catalogue import Cell as Cell
 from alasca.paper.catalogue import cells_of as cells_of

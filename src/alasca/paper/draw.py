@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alasca.methods import all_options
+from alasca.methods import method_of
 from alasca.paper.catalogue import ALL
 from alasca.paper.drawing import Line, Panel, bar_panel, histogram_panel, line_panel, sheet
 from alasca.paper.experiments import Table
@@ -152,7 +152,8 @@ def agreement(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
 
 def warmup_of(run: Outcome) -> int:
     """The first epoch in which labels are corrected."""
-    return int(all_options(Recipe.from_json(run["recipe"])).get("alasca.warmup") or 0)
+    smoothing = getattr(method_of(Recipe.from_json(run["recipe"])), "smoothing", None)
+    return 0 if smoothing is None else smoothing.warmup or 0
 
 
 def gains(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:

@@ -7,26 +7,30 @@ import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from scipy.stats import ttest_1samp
+
 from alasca.paper.outcomes import Outcome
 from alasca.paper.protocols import Protocol
 from alasca.paper.readings import PAIRS, READINGS
 from alasca.paper.results import LEAST, Measured, measured, told
 
-ERRORS = 2.0
-"""Standard errors by which another reading must be better on held-out noisy labels."""
+LEVEL = 0.05
+"""Of the test by which another reading must be better on held-out noisy labels, shared by all that are compared."""
 
 
 class Compared(NamedTuple):
-    """A reading beside the one in force: paired differences on held-out noisy labels, mean and standard error."""
+    """A reading beside the one in force, by differences on held-out noisy labels, paired by seed.
+
+    Attributes:
+        reading: its name.
+        mean, error: of the differences; None: too few seeds for an error.
+        p: of a one-sided paired t-test.
+    """
 
     reading: str
     mean: float
     error: float | None
-
-    @property
-    def better(self) -> bool:
-        """Whether it would take the other's place."""
-        return self.error is not None and self.mean > ERRORS * self.error
+    p: float | None
 
 
 def compared(default: Measured, other: Measured, reading: str) -> Compared | None:
@@ -36,8 +40,13 @@ def compared(default: Measured, other: Measured, reading: str) -> Compared | Non
     apart = [own[seed] - base[seed] for seed in own if seed in base]
     if not apart:
         return None
-    error = statistics.stdev(apart) / math.sqrt(len(apart)) if len(apart) >= LEAST else None
-    return Compared(reading, statistics.fmean(apart), error)
+    if len(apart) < LEAST:
+        return Compared(reading, statistics.fmean(apart), None, None)
+    error, p = (
+        statistics.stdev(apart) / math.sqrt(len(apart)),
+        float(ttest_1samp(apart, 0, alternative="greater").pvalue),
+    )
+    return Compared(reading, statistics.fmean(apart), error, p if error else float(apart[0] <= 0))
 
 
 def compare(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> dict[str, list[Compared]]:
@@ -54,15 +63,17 @@ def compare(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> dict[str, li
 def verdict(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str:
     """What follows, in a sentence."""
     every = [one for found in compare(protocol, outcomes).values() for one in found]
-    judged = [one for one in every if one.error is not None]
-    better = [one.reading for one in judged if one.better]
+    judged = [(one.p, one.reading) for one in every if one.p is not None]
     if not judged:
         return f"No reading has been run with {LEAST} seeds yet."
+    better = [reading for p, reading in judged if p * len(judged) < LEVEL]
+    test = f"paired t-tests, {100 * LEVEL:g}% in all by Bonferroni's correction"
     if better:
-        return f"Better on held-out noisy labels by {ERRORS:g} standard errors: {'; '.join(better)}."
+        return f"Of {len(judged)} readings these are better on held-out noisy labels ({test}): {'; '.join(better)}."
+    p, reading = min(judged)
     return (
-        f"None of {len(judged)} readings is better on held-out noisy labels by {ERRORS:g} standard errors: those in "
-        "force stay."
+        f"None of {len(judged)} readings is better on held-out noisy labels ({test}): those in force stay. The nearest "
+        f'is "{reading}" (p = {p:.3f} alone).'
     )
 
 

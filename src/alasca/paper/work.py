@@ -76,7 +76,8 @@ class Worker:
                     return
                 if cell.id not in finished(self.folder):
                     self._train(cell, path / "run", title)
-                shutil.rmtree(path / "run", ignore_errors=True)
+                if cell.id in finished(self.folder):
+                    shutil.rmtree(path / "run", ignore_errors=True)
         except FileNotFoundError:  # another worker has just finished it and cleared up
             if cell.id not in finished(self.folder):
                 raise
