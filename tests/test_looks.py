@@ -269,7 +269,7 @@ def test_analyze_says_what_it_needs(folder: str, message: str, tmp_path: Path, c
     assert message in capsys.readouterr().err
 
 
-# ------------------------------------------------------------------------------------------------- the theory, on digits
+# ---------------------------------------------------------------------------------------------- the theory, on digits
 
 
 @pytest.fixture(scope="module")
@@ -278,8 +278,7 @@ def runs(tmp_path_factory) -> dict[str, list[RunFolder]]:
     settings = {
         "ce": {"method": "ce", "alasca": False},
         **{
-            f"ls{part}": {"method": "lsr", "alasca": False, "options": {"alpha": part}}
-            for factor in (0.1, 0.3, 0.5, 0.9)
+            f"ls{part}": {"method": "lsr", "alasca": False, "options": {"alpha": part}} for part in (0.1, 0.3, 0.5, 0.9)
         },
         "als(s)": {"options": {"alasca.momentum": 0.0, "alasca.temperature": 1.0, "alasca.warmup": None}},
         "alasca": {},

@@ -79,6 +79,9 @@ def reproduce(
     if listed:
         return tell_list(tables, how, folder)
     if show:
+        if page is None and not folder.is_dir():
+            train_first = f"alasca reproduce table4 --protocol {how.name}"
+            raise InputError(f"show: {folder} is not there; train cells first: {train_first}")
         return tell_results(tables, how, folder, page or folder / "paper.md")
     if data_dir is not None:
         os.environ["ALASCA_DATA"] = data_dir
@@ -267,13 +270,10 @@ def tell_results(tables: list[Table], how: Protocol, folder: Path, page: Path) -
     from alasca.paper.reading_choice import verdict
     from alasca.paper.show import listing, page_of, put_page
 
-    if not folder.is_dir():
-        raise InputError(
-            f"show: {folder} is not there; train cells first: alasca reproduce table4 --protocol {how.name}"
-        )
     outcomes = read_outcomes(folder)
     for table in tables:
-        compile_table(folder, table.name, cells_of([table], how, 1 + most_seed(outcomes)), outcomes)
+        if outcomes:
+            compile_table(folder, table.name, cells_of([table], how, 1 + most_seed(outcomes)), outcomes)
         for grid in listing(table, how, outcomes):
             show_grid(grid.title, grid.heads, grid.rows)
             say()

@@ -164,7 +164,7 @@ DIGIT_NOISES = {
 PROTOCOLS = {
     each.name: each
     for each in (
-        Protocol("paper", "The paper's own size: hours of a GPU for a cell.", compares=True),
+        Protocol("paper", "The paper's own size: for GPUs.", compares=True),
         Protocol(
             "small", "10,000 pictures, a narrow network, 20 epochs: minutes of a processor for a cell.",
             sources={"clothing1m": "cifar10n:worse"}, network="resnet10-narrow", epochs=20, settings=SMALL,
