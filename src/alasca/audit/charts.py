@@ -14,13 +14,13 @@ LEFT, RIGHT, TOP, BOTTOM = 60, 14, 14, 50
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
     """Round numbers from `low` to `high`.
 
-    >>> ticks(0, 100)
-    [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
+    >>> ticks(0, 100), ticks(-2, 2)
+    ([0.0, 20.0, 40.0, 60.0, 80.0, 100.0], [-2.0, -1.0, 0.0, 1.0, 2.0])
     """
     span = max(high - low, 1e-9)
     step = 10 ** np.floor(np.log10(span / count))
     step = next(step * factor for factor in (1, 2, 5, 10) if span / (step * factor) <= count + 1e-9)
-    return [float(round(value, 10)) for value in np.arange(np.ceil(low / step) * step, high + step / 1e6, step)]
+    return [float(round(value, 10)) + 0.0 for value in np.arange(np.ceil(low / step) * step, high + step / 1e6, step)]
 
 
 def number(value: float) -> str:

@@ -157,29 +157,25 @@ def warmup_of(run: Outcome) -> int:
 
 
 def gains(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
-    """Figure 5: what ALASCA adds, ours and (in grey) the paper's at its own size."""
+    """Figure 5: what ALASCA adds to each method, by noise: ours, and the paper's at its own size."""
     panels = []
     for name in ("table4", "table5", "table6"):
         part, numbers = ALL[name], printed(name)
-        for data in dict.fromkeys(column.partition("/")[0] for column in part.columns):
-            rows, ours, theirs = [], [], []
-            for row, column in part.cells:
-                other = partner(part, row, column) if column.startswith(f"{data}/") else None
-                if (
-                    other is None
-                    or figure_of(row) != "last"
-                    or (row, column) not in runs
-                    or (other, column) not in runs
-                ):
+        places = dict.fromkeys((row, column.partition("/")[0]) for row, column in part.cells)
+        for row, data in (place for place in places if figure_of(place[0]) == "last"):
+            noises, ours, theirs = [], [], []
+            for column in (column for column in part.columns if column.startswith(f"{data}/")):
+                other = partner(part, row, column)
+                if other is None or (row, column) not in runs or (other, column) not in runs:
                     continue
                 found = gain(Measured(tuple(runs[row, column])), Measured(tuple(runs[other, column])))
                 paper = [numbers[key, column].mean if (key, column) in numbers else None for key in (row, other)]
-                rows.append(f"{row}, {column.partition('/')[2]}")
+                noises.append(column.partition("/")[2])
                 ours.append(None if found is None else found[0])
-                theirs.append(None if None in paper else paper[0] - paper[1])  # type: ignore[operator]  # just looked
-            if rows:
+                theirs.append(None if paper[0] is None or paper[1] is None else paper[0] - paper[1])
+            if noises:
                 bars = [("ours", 0, ours), ("the paper's, at its own size", 5, theirs)]
-                panels.append(bar_panel(f"{name}, {data}", rows, bars, "points of accuracy"))
+                panels.append(bar_panel(f"{row}, {data}", noises, bars, "points of accuracy"))
     return panels
 
 

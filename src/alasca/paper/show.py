@@ -14,7 +14,7 @@ from alasca.paper.experiments import Table
 from alasca.paper.numbers import printed
 from alasca.paper.outcomes import Outcome
 from alasca.paper.protocols import Protocol
-from alasca.paper.reading_choice import readings_grid
+from alasca.paper.reading_choice import readings_grid, verdict
 from alasca.paper.readings import READINGS
 from alasca.paper.results import (
     FIGURES,
@@ -137,7 +137,8 @@ def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
     paper = ["the paper", "difference"] if protocol.compares else []
     more = [FIGURES[name] for name in ("chosen", "last20", "average", "all")]
     heads = ["data and noise", "row", FIGURES["last"], *paper, *more, "ALASCA adds", "in the paper", "labels wrong"]
-    return Grid("All cells that were run", heads, rows)
+    used = [k for k in range(len(heads)) if any(row[k] not in ("", "-") for row in rows)]
+    return Grid("All cells that were run", [heads[k] for k in used], [[row[k] for k in used] for row in rows])
 
 
 def noise_told(one: Measured) -> str:
@@ -173,19 +174,23 @@ def page_of(
         protocol, outcomes: ours.
         figures: drawn ones: paths of SVG files by name, as the page refers to them.
     """
-    parts = [f"{protocol.title}\n\n"]
+    parts, none = [f"{protocol.title}\n\n"], []
     for table in tables:
-        body = (
-            "".join(grid.markdown() for grid in grids(table, protocol, outcomes))
-            if table.name.startswith(("t", "r"))
-            else ""
-        )
+        title = re.sub(r"^(table|figure)(\d+)$", r"\1 \2", table.name)
+        run = any(measured(protocol, each, outcomes).outcomes for each in table.cells.values())
         picture = f"![{table.title}]({figures[table.name]})\n\n" if table.name in figures else ""
-        if not body and not picture:
+        if table.name.startswith("figure") and not picture:
+            none += [title]
+            continue
+        if not run and not protocol.compares:
+            none += [title]
             continue
         notes = "".join(f"{note}\n\n" for note in table.notes)
-        number = re.sub(r"^(table|figure)(\d+)$", r"\1 \2", table.name).capitalize()
-        parts.append(f"### {number}. {table.title}\n\n{notes}{body}{picture}")
+        body = "" if picture else "".join(grid.markdown() for grid in grids(table, protocol, outcomes))
+        said = f"{verdict(protocol, outcomes)}\n\n" if table.name == READINGS.name else ""
+        parts.append(f"### {title.capitalize()}. {table.title}\n\n{notes}{said}{body}{picture}")
+    if none:
+        parts.append(f"Not run at this size yet: {', '.join(none)}.\n")
     return "".join(parts)
 
 
