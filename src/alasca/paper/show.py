@@ -141,6 +141,32 @@ def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
     return Grid("All cells that were run", [heads[k] for k in used], [[row[k] for k in used] for row in rows])
 
 
+def looks_grid(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> Grid:
+    """What a figure of Jacobian norms or confidence comes to at the end, right and wrong labels apart."""
+    rows = []
+    for (row, column), each in table.cells.items():
+        runs = [run for run in measured(protocol, each, outcomes).outcomes if run["looks"] and each.looks]
+        ends = [run["looks"][-1] for run in runs if "noisy" in run["looks"][-1].get("total", {})]
+        if not ends:
+            continue
+        clean, noisy = ([end["total"][group] for end in ends] for group in ("clean", "noisy"))
+        cells = [mean_of([a / b for a, b in zip(clean, noisy, strict=True)])]
+        cells += [mean_of([end[name][-1] for end in ends]) for name in ("test_entropy", "test_calibration")]
+        for name in ("instant", "ema"):
+            late = [look[name] for run in runs for look in run["looks"][len(run["looks"]) // 2 :] if name in look]
+            cells += [mean_of([one[key] for one in late if key in one]) for key in ("auroc", "change")]
+        rows.append([row, column, mean_of(clean), mean_of(noisy), *cells, str(len(ends))])
+    heads = ["", "data and noise", "R(x), clean", "R(x), noisy", "clean / noisy", "entropy", "calibration error",
+             "AUROC, one visit", "its change an epoch", "AUROC, averaged", "its change", "runs"]  # fmt: skip
+    used = [k for k in range(len(heads)) if any(row[k] != "-" for row in rows)]
+    return Grid("At the end, mean over runs", [heads[k] for k in used], [[row[k] for k in used] for row in rows])
+
+
+def mean_of(values: Sequence[float]) -> str:
+    """A mean of three digits; "-" of nothing."""
+    return f"{statistics.fmean(values):.3g}" if values else "-"
+
+
 def noise_told(one: Measured) -> str:
     """Share of labels that were wrong."""
     rates = [outcome["noise_rate"] for outcome in one.outcomes if outcome["noise_rate"] is not None]
@@ -186,9 +212,10 @@ def page_of(
             none += [title]
             continue
         notes = "".join(f"{note}\n\n" for note in table.notes)
-        body = "" if picture else "".join(grid.markdown() for grid in grids(table, protocol, outcomes))
+        shown = grids(table, protocol, outcomes) if not picture else [looks_grid(table, protocol, outcomes)]
+        body = "".join(grid.markdown() for grid in shown if grid.rows)
         said = f"{verdict(protocol, outcomes)}\n\n" if table.name == READINGS.name else ""
-        parts.append(f"### {title.capitalize()}. {table.title}\n\n{notes}{said}{body}{picture}")
+        parts.append(f"### {title.capitalize()}. {table.title}\n\n{notes}{said}{picture}{body}")
     if none:
         parts.append(f"Not run at this size yet: {', '.join(none)}.\n")
     return "".join(parts)
