@@ -51,7 +51,8 @@ def test_table_4_was_copied_twice_alike():
 def test_every_printed_number_has_a_cell_and_every_cell_of_the_paper_a_number(name: str):
     numbers, table = printed(name), ALL[name]
     extra = {key for key in table.cells if key not in numbers}
-    assert all("rest" in row or "plain" in row for row, _ in extra)  # readings of ours
+    ours = ("rest", "plain", "Plain")
+    assert all(any(word in row for word in ours) or column == "eager" for row, column in extra)
     assert {key for key in numbers if key not in table.cells} == (
         {(row, column) for row in table.rows for column in ("memory", "time")} if name == "table7" else set()
     )
@@ -152,6 +153,9 @@ def test_semi_supervised_methods_train_as_their_own_code_does():
     assert (plus.epochs, plus.milestones, plus.batch_size, plus.lr_decay) == (250, (200,), 128, 0.1)
     cloth = PAPER.recipe(ALL["table3"].cells["ELR+", "clothing1m"], 0)
     assert (cloth.epochs, cloth.milestones, cloth.epoch_samples, cloth.preset) == (15, (7,), 192_000, "clothing1m")
+    assert cloth.lr_decay == 0.1
+    assert PAPER.recipe(ALL["table3"].cells["A-ELR+", "clothing1m"], 0).lr_decay == 0.01
+    assert PAPER.recipe(TABLE6.cells["ELR+, last", "cifar10/sym50"], 0).options["decay_steps"] == 40_000
 
 
 def test_noise_is_that_of_the_published_numbers():
@@ -166,6 +170,10 @@ def test_shorter_protocols_shrink_what_counts_epochs():
     assert ramp.options["alasca.ramp"] == ("mix", 0.1, 0.7, 10.0)
     assert method_of(ramp).smoothing.warmup == 3
     assert small.recipe(ALL["table8"].cells["Co-teaching", "cifar10/S2"], 0).options["ramp"] == 3
+    # 2,250 pictures are 36 steps of 64; two fifths of 20 epochs of them
+    assert small.recipe(TABLE6.cells["ELR+, last", "cifar100/sym50"], 0).options["ramp_steps"] == 288
+    long = PAPER.recipe(PAIRS["A-DivideMix"][1]["alpha phases in, r 0.1 to 0.9"], 0)
+    assert (long.epochs, long.options["alasca.ramp"][-1], long.val_fraction) == (300, 150.0, 0.1)
     assert PAPER.recipe(PAIRS["ALASCA"][1]["w_EMA follows alpha, 0.1 to 0.7"], 0).options["alasca.momentum"] == (
         0.1,
         0.7,
@@ -190,6 +198,25 @@ def test_one_run_serves_every_table_that_asks_for_it():
     assert len(cells_of(tables_of(["table4", "table9"]), PAPER, 1)) == 64 + 12
     recipe = PAPER.recipe(CE, 0)
     assert id_of(recipe, eager=True) != id_of(recipe) == recipe.digest()[:20]
+
+
+def test_time_and_memory_have_eager_runs_of_their_own():
+    names = [cell.name for cell in cells_of([ALL["table7"]], PAPER, 3) if cell.experiment.eager]
+    assert len(names) == 6
+    assert "cifar10/sym40/har,eager" in names
+    assert not any(cell.experiment.eager for cell in cells_of([ALL["table7"]], PROTOCOLS["small"], 1))
+    outcomes = {}
+    for row, seconds in (("Standard", 100.0), ("HAR", 340.0)):
+        each = ALL["table7"].cells[row, "eager"]
+        one = {**fake(0, last=80.0), "peak_bytes": 5 * seconds, "seconds": seconds}
+        outcomes[id_of(PAPER.recipe(each, 0), eager=True)] = one
+    rows = {row[0]: row[1:] for row in grids(ALL["table7"], PAPER, outcomes)[2].rows}
+    assert rows["HAR"] == ["3.40 / 2", "3.40 / 5.2", "- / 5.2"]
+    assert rows["ALASCA"] == ["- / 1.1", "- / 1.2", "- / 1.2"]
+    elsewhere = id_of(PAPER.recipe(ALL["table7"].cells["HAR", "eager"], 0), eager=True)
+    outcomes[elsewhere] = {**outcomes[elsewhere], "machine": {"device": "NVIDIA H100"}}
+    rows = {row[0]: row[1:] for row in grids(ALL["table7"], PAPER, outcomes)[2].rows}
+    assert rows["HAR"][0] == "- / 2"  # another kind of device is no measure
 
 
 def test_runs_that_figures_need_keep_looks_whatever_table_asks_for_them():
@@ -223,7 +250,11 @@ def test_patterns_name_cells():
 
 def fake(seed: int, held: float = 50.0, **test: float) -> dict:
     figures = {"val_accuracy_main_last": held, **{f"test_accuracy_{name}": value for name, value in test.items()}}
-    return {"recipe": {"seed": seed}, "figures": figures, "failed": None, "noise_rate": 0.54}
+    machine = {"device": "cpu"}
+    return {
+        "recipe": {"seed": seed}, "figures": figures, "failed": None, "noise_rate": 0.54, "machine": machine,
+        "eager_because": None,
+    }  # fmt: skip
 
 
 def fakes(protocol, each, held: list[float], test: list[float]) -> dict:
@@ -311,6 +342,18 @@ def test_readings_are_chosen_on_held_out_noisy_labels_alone():
     assert verdict(small, {}) == "No reading has been run with 3 seeds yet."
     assert "28.0 ± 1.0 (3)" in "".join(grid.markdown() for grid in grids(READINGS, small, base | fakes(
         small, SCE.wrapped(), [27.0, 28.0, 29.0], [40.0] * 3)))  # fmt: skip
+
+
+def test_what_diverged_is_called_so_everywhere_and_is_never_best():
+    outcomes = fakes(PAPER, TABLE9.cells["ALASCA", "cifar10/sym60"], [50.0] * 3, [99.0] * 3)
+    for row in ("ALS (S)", "+ EMAC", "+ LCA"):
+        outcomes |= fakes(PAPER, TABLE9.cells[row, "cifar10/sym60"], [50.0] * 3, [80.0] * 3)
+    gone = id_of(PAPER.recipe(TABLE9.cells["ALASCA", "cifar10/sym60"], 2))
+    outcomes[gone] = {**outcomes[gone], "failed": "the loss is not finite", "figures": {}}
+    text = "".join(grid.markdown() for grid in grids(TABLE9, PAPER, outcomes))
+    assert text.count("1 of 3 diverged") == 2
+    assert "**99" not in text
+    assert verdict(PAPER, outcomes) == "No reading has been run with 3 seeds yet."
 
 
 def test_a_page_of_somebody_elses_is_not_written_to(tmp_path: Path):

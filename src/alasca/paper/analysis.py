@@ -56,12 +56,12 @@ class Analysis:
         """Drawings over epochs as SVG, by name; none where there is one look only."""
         if not self.over_epochs:
             return {}
-        run = cast(Outcome, {"looks": self.looks, "figures": {}, "recipe": {"seed": 0}})
+        run = cast(Outcome, {"looks": self.looks, "figures": {}, "epochs": {}, "recipe": {"seed": 0}})
         runs = {(self.title, self.title): [run]}
         table, any_protocol = Table("run", self.title, {}), PROTOCOLS["small"]
         drawn = {
             "jacobian": all_stages(table, runs, any_protocol), "confidence": confidences(table, runs, any_protocol),
-            "smoothness": main_or_sub(table, runs, any_protocol)[1:] if "test_accuracy" in self.looks[-1] else [],
+            "smoothness": main_or_sub(table, runs, any_protocol)[2:] if "test_accuracy" in self.looks[-1] else [],
         }  # fmt: skip
         return {name: sheet(panels) for name, panels in drawn.items() if panels}
 

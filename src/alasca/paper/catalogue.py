@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from alasca.errors import InputError
-from alasca.paper.experiments import Experiment, Table
+from alasca.paper.experiments import EAGER, Experiment, Table
 from alasca.paper.figures import FIGURES
 from alasca.paper.protocols import Protocol
 from alasca.paper.readings import READINGS
@@ -90,10 +90,13 @@ def cells_of(tables: Sequence[Table], protocol: Protocol, seeds: int, pattern: s
     ranks: dict[str, tuple[int, ...]] = {}
     for number, table in enumerate(tables):
         for k, ((row, column), each) in enumerate(table.cells.items()):
-            name = f"{each.place}/{slug(row)}" if column == each.place else f"{column}/{slug(row)}"
+            name = f"{each.place if column in (each.place, EAGER) else column}/{slug(row)}"
+            name += f",{EAGER}" if each.eager else ""
             if not fnmatch.fnmatch(name, pattern):
                 continue
-            for seed in range(seeds):
+            if each.eager and not protocol.compares:
+                continue  # on a processor all steps are
+            for seed in range(1 if each.eager else seeds):
                 recipe = protocol.recipe(each, seed)
                 cell_id = id_of(recipe, each.eager)
                 rank = (seed, number, *need(table, row, each), k)

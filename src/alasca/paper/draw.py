@@ -68,11 +68,10 @@ def norms(runs: Runs, stage: int | None, title: str) -> Panel:
     return line_panel(title, lines, "epoch", "mean Jacobian norm")
 
 
-def final(found: Sequence[Outcome]) -> float:
-    """Test accuracy of the main classifier after the last epoch."""
-    return statistics.fmean(
-        run["figures"].get("test_accuracy_main_last", run["figures"]["test_accuracy_last"]) for run in found
-    )
+def final(found: Sequence[Outcome]) -> float | None:
+    """Test accuracy of the main classifier after the last epoch; None where all runs diverged."""
+    values = Measured(tuple(found)).values("last")
+    return statistics.fmean(values) if values else None
 
 
 def accuracies(runs: Runs) -> Panel:
@@ -104,12 +103,28 @@ def over_epochs(runs: Runs, name: str, title: str, y_label: str) -> Panel:
     return line_panel(title, lines, "epoch", y_label)
 
 
+def accuracy_over_epochs(runs: Runs) -> Panel:
+    """Test accuracy of the main classifier over epochs, on the whole test set."""
+    lines = []
+    for k, ((row, _), found) in enumerate(runs.items()):
+        values = [each for run in found if (each := main_accuracies(run))]
+        count = min(map(len, values), default=0)
+        ys = [statistics.fmean(each[epoch] for each in values) for epoch in range(count)]
+        lines.append(Line(row, [float(epoch + 1) for epoch in range(count)], ys, (), k))
+    return line_panel("Test accuracy", lines, "epoch", "%")
+
+
+def main_accuracies(run: Outcome) -> list[float]:
+    """Test accuracy of the main classifier after every epoch."""
+    return run["epochs"].get("test_accuracy_main", run["epochs"].get("test_accuracy", []))
+
+
 def main_or_sub(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
     """Figure 2: Jacobian norms, accuracy, and how smooth the main classifier becomes."""
     if not stages_in(runs):
         return []
     return [
-        norms(runs, None, "All stages, R(x)"), over_epochs(runs, "test_accuracy", "Test accuracy", "%"),
+        norms(runs, None, "All stages, R(x)"), accuracy_over_epochs(runs),
         over_epochs(runs, "test_entropy", "Entropy of the main classifier", "nats"),
         over_epochs(runs, "test_calibration", "Calibration error of the main classifier", "expected error"),
     ]  # fmt: skip
@@ -136,12 +151,12 @@ def confidences(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
 
 
 def agreement(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
-    """Figure 4: confidence in targets that are right and wrong, without and with agreement, when correction begins."""
+    """Figure 4: confidence in right and wrong targets, without and with agreement, before correction begins."""
     panels = []
     for found in runs.values():
         run = found[0]
         begins = warmup_of(run)
-        look = next((look for look in run["looks"] if look["epoch"] >= begins and "target" in look), None)
+        look = next((look for look in run["looks"] if look["epoch"] >= begins - 1 and "target" in look), None)
         if look is not None:
             for name in ("without", "with"):
                 counts = [(kind, k, look["target"][name][kind]) for k, kind in enumerate(("right", "wrong"))]

@@ -74,6 +74,10 @@ LSR, MIXUP, HAR, CDR, ALS = map(bare, ("lsr", "mixup", "har", "cdr", "als"))
 ALASCA = CE.wrapped()
 
 
+EAGER = "eager"
+"""The column of runs whose steps are launched one by one, for their time and memory."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A table of the paper, or what a figure is drawn from: experiments by row and column.
@@ -99,8 +103,8 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Names of columns, in order."""
-        return list(dict.fromkeys(column for _, column in self.cells))
+        """Names of columns with accuracies, in order."""
+        return list(dict.fromkeys(column for _, column in self.cells if column != EAGER))
 
 
 def grid(rows: Mapping[str, Experiment], columns: tuple[str, ...]) -> dict[tuple[str, str], Experiment]:

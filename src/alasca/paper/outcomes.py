@@ -117,7 +117,8 @@ def write(folder: Path, cell: Cell, settings: Mapping[str, Any], rest: Mapping[s
 
 def last_epochs(history: Sequence[Mapping[str, Any]], count: int = 20) -> dict[str, float]:
     """Mean test accuracy of the last epochs, as the authors' code reports it, and that of the best epoch on the test
-    set, for columns that are called so."""
+    set, for columns that are called so; of the last stage, where there are several."""
+    history = [record for record in history if record["stage"] == history[-1]["stage"]]
     found: dict[str, float] = {}
     for kind in ("test_accuracy", "test_accuracy_main", "test_accuracy_average", "test_accuracy_all"):
         values = [record[kind] for record in history if record.get(kind) is not None]

@@ -5,6 +5,7 @@ Results of different protocols are never mixed: each has a folder of its own, an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -44,6 +45,7 @@ class Protocol:
         stages: all of that network's, for sub-classifiers after the last one too.
         settings: of every recipe, over the published ones.
         semi: of semi-supervised methods, over those.
+        dividemix: options of DivideMix, whose published ones are for large data.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Protocol:
     stages: tuple[str, ...] = ("layer1", "layer2", "layer3", "layer4")
     settings: Mapping[str, Any] = field(default_factory=dict)
     semi: Mapping[str, Any] = field(default_factory=dict)
+    dividemix: Mapping[str, Any] = field(default_factory=dict)
 
     def recipe(self, of: Experiment, seed: int) -> Recipe:
         """The recipe of an experiment."""
@@ -73,11 +76,15 @@ class Protocol:
         if of.network.endswith("-kaiming"):
             network = f"{network.removesuffix('-kaiming')}-kaiming"
         preset, own = preset_of(of)
-        if of.method == "elr_plus" and of.data == "cifar100" and self.epochs is not None:
-            own["ramp_steps"] = 1 + self.epochs * 30  # two fifths of all steps, as the published 40,000 are
+        if of.method == "elr_plus" and of.data != "clothing1m":
+            if self.epochs is None:
+                own["decay_steps"] = 40_000
+            elif of.data == "cifar100":  # two fifths of all steps, as the published 40,000 are
+                own["ramp_steps"] = max(1, round(0.4 * self.epochs * steps_of(found)))
         if of.method in TOLD and of.noise:
             own["noise_rate"] = realised_rate(found["noise"], CLASSES[of.data if self.sources != DIGITS else "cifar10"])
         options = self.scaled(of, {**own, **of.options}, found["epochs"])
+        options |= self.dividemix if of.method == "dividemix" else {}
         if of.alasca and options.get("alasca.smooths", "sub") == "sub":
             options.setdefault("alasca.predict", "main")  # the paper's text; the others are columns of their own
         return Recipe(**{
@@ -101,10 +108,16 @@ class Protocol:
             if name in counted and value and share < 1:
                 found[name] = max(1, round(value * share))
             elif name in ("alasca.ramp", "alasca.momentum") and isinstance(value, tuple):
-                found[name] = (*value[:-1], value[-1] * share)
+                found[name] = (*value[:-1], value[-1] * epochs / USUAL)
             elif name == "alasca.at":
                 found[name] = self.stages
         return found
+
+
+def steps_of(settings: Mapping[str, Any]) -> int:
+    """Steps of an epoch of a small protocol's recipe."""
+    count = min(settings.get("limit") or 1 << 40, 1_347 if settings["data"] == "digits" else 50_000)
+    return int(math.ceil(count * (1 - settings["val_fraction"]) / settings["batch_size"]))
 
 
 def published(of: Experiment) -> dict[str, Any]:
@@ -113,6 +126,10 @@ def published(of: Experiment) -> dict[str, Any]:
         found = named_settings("clothing1m")
         if of.method in SEMI:
             found |= {"epochs": 15, "milestones": (7,), "epoch_samples": 64 * 3000}
+        if of.method == "elr_plus" and not of.alasca:
+            found |= {"lr_decay": 0.1}
+        if of.method == "dividemix" and not of.alasca:
+            found |= {"epochs": 80, "milestones": (40,), "lr_decay": 0.1, "batch_size": 32, "epoch_samples": 32 * 1000}
         return {**found, "precision": "bf16"}
     if of.method in SEMI:
         found = named_settings("dividemix")
@@ -168,7 +185,8 @@ PROTOCOLS = {
         Protocol(
             "small", "10,000 pictures, a narrow network, 20 epochs: minutes of a processor for a cell.",
             sources={"clothing1m": "cifar10n:worse"}, network="resnet10-narrow", epochs=20, settings=SMALL,
-            semi={"limit": 2_500},
+            semi={"limit": 2_500, "batch_size": 64, "lr": 0.05, "milestones": (14,)},
+            dividemix={"warmup": 8, "warmup_batch": 1, "ramp": 4},
         ),
         Protocol(
             "digits", "Handwritten digits, which need no download: a minute of a processor for a cell.",

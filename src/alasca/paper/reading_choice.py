@@ -7,11 +7,11 @@ import statistics
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from scipy.stats import ttest_1samp
+from scipy.stats import t, ttest_1samp
 
 from alasca.paper.outcomes import Outcome
 from alasca.paper.protocols import Protocol
-from alasca.paper.readings import PAIRS, READINGS
+from alasca.paper.readings import PAIRS
 from alasca.paper.results import LEAST, Measured, measured, told
 
 LEVEL = 0.05
@@ -35,8 +35,7 @@ class Compared(NamedTuple):
 
 def compared(default: Measured, other: Measured, reading: str) -> Compared | None:
     """Compare two readings by the seeds that both have, on held-out noisy labels alone."""
-    base = dict(zip((one["recipe"]["seed"] for one in default.outcomes), default.held(), strict=True))
-    own = dict(zip((one["recipe"]["seed"] for one in other.outcomes), other.held(), strict=True))
+    base, own = default.held(), other.held()
     apart = [own[seed] - base[seed] for seed in own if seed in base]
     if not apart:
         return None
@@ -51,11 +50,10 @@ def compared(default: Measured, other: Measured, reading: str) -> Compared | Non
 
 def compare(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> dict[str, list[Compared]]:
     """All readings, by what they are readings of."""
-    column = READINGS.columns[0]
     found: dict[str, list[Compared]] = {}
     for name, (default, others) in PAIRS.items():
-        base = measured(protocol, default.on(column), outcomes)
-        each = [compared(base, measured(protocol, other.on(column), outcomes), text) for text, other in others.items()]
+        base = measured(protocol, default, outcomes)
+        each = [compared(base, measured(protocol, other, outcomes), text) for text, other in others.items()]
         found[name] = [one for one in each if one is not None]
     return found
 
@@ -66,10 +64,15 @@ def verdict(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str:
     judged = [(one.p, one.reading) for one in every if one.p is not None]
     if not judged:
         return f"No reading has been run with {LEAST} seeds yet."
-    better = [reading for p, reading in judged if p * len(judged) < LEVEL]
-    test = f"paired t-tests, {100 * LEVEL:g}% in all by Bonferroni's correction"
+    every_reading = sum(len(others) for _, others in PAIRS.values())
+    better = [reading for p, reading in judged if p * every_reading < LEVEL]
+    needed = float(t.isf(LEVEL / every_reading, LEAST - 1))
+    test = (
+        f"one-sided paired t-tests, {100 * LEVEL:g}% for all {every_reading} together, which takes a difference of "
+        f"{needed:.0f} standard errors with {LEAST} seeds and {float(t.isf(LEVEL / every_reading, 7)):.1f} with 8"
+    )
     if better:
-        return f"Of {len(judged)} readings these are better on held-out noisy labels ({test}): {'; '.join(better)}."
+        return f"Of {len(judged)} readings these are better on held-out noisy labels: {'; '.join(better)} ({test})."
     p, reading = min(judged)
     return (
         f"None of {len(judged)} readings is better on held-out noisy labels ({test}): those in force stay. The nearest "
@@ -79,16 +82,18 @@ def verdict(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str:
 
 def readings_grid(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> list[tuple[str, list[str], list[list[str]]]]:
     """A grid a group of readings: title, heads, rows; held-out noisy labels first, test labels beside them."""
-    column, found = READINGS.columns[0], []
+    found = []
     for name, (default, others) in PAIRS.items():
-        base, rows = measured(protocol, default.on(column), outcomes), []
-        rows.append(["in force", told(base.held()), "", told(base.values("last")), told(base.values("all"))])
+        base, rows = measured(protocol, default, outcomes), []
+        rows.append(
+            ["in force", told([*base.held().values()]), "", told(base.values("last")), told(base.values("all"))]
+        )
         for text, other in others.items():
-            own = measured(protocol, other.on(column), outcomes)
+            own = measured(protocol, other, outcomes)
             one = compared(base, own, text)
             error = "" if one is None or one.error is None else f" ± {one.error:.1f}"
             apart = "-" if one is None else f"{one.mean:+.1f}{error}"
-            rows.append([text, told(own.held()), apart, told(own.values("last")), told(own.values("all"))])
+            rows.append([text, told([*own.held().values()]), apart, told(own.values("last")), told(own.values("all"))])
         heads = ["reading", "held-out noisy labels", "difference ± standard error", "test, main", "test, all"]
-        found.append((f"{name}, {column}", heads, rows))
+        found.append((f"{name}, {default.place}", heads, rows))
     return found

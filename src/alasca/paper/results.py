@@ -43,12 +43,14 @@ class Measured:
             found += [] if value is None else [float(value)]
         return found
 
-    def held(self) -> list[float]:
-        """Accuracy of the main classifier on held-out noisy labels after the last epoch, of each run."""
+    def held(self) -> dict[int, float]:
+        """Accuracy of the main classifier on held-out noisy labels after the last epoch, by seed."""
         names = ("val_accuracy_main_last", "val_accuracy_last")
-        return [
-            next((one["figures"][name] for name in names if name in one["figures"]), math.nan) for one in self.outcomes
-        ]
+        found = {
+            one["recipe"]["seed"]: next((one["figures"][name] for name in names if name in one["figures"]), None)
+            for one in self.outcomes
+        }
+        return {seed: float(value) for seed, value in found.items() if value is not None}
 
     @property
     def failed(self) -> int:
@@ -119,7 +121,7 @@ def gain(with_it: Measured, without: Measured, figure: str = "last") -> tuple[fl
         for one in with_it.outcomes if one["recipe"]["seed"] in pairs
     ]  # fmt: skip
     apart = [a[0] - b[0] for a, b in both if a and b]
-    if not apart:
+    if not apart or with_it.failed or without.failed:
         return None
     mean, spread = mean_and_spread(apart)
     error = spread / math.sqrt(len(apart)) if spread is not None and len(apart) >= LEAST else None

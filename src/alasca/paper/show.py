@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from alasca.errors import InputError
 from alasca.files import reason, write_bytes
-from alasca.paper.experiments import Table
+from alasca.paper.experiments import EAGER, Table
 from alasca.paper.numbers import printed
 from alasca.paper.outcomes import Outcome
 from alasca.paper.protocols import Protocol
@@ -74,7 +74,7 @@ def matrix(
                 cells.append("")
                 continue
             ours = measured(protocol, table.cells[row, column], outcomes)
-            text = told(ours.values(figure_of(row))) if not ours.failed else "diverged"
+            text = ended(ours, figure_of(row))
             text = f"**{text}**" if best[column] == row else text
             cells.append(f"{text} / {paper_told(numbers.get((row, column)))}" if protocol.compares else text)
         rows.append(cells)
@@ -95,7 +95,7 @@ def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
             ours = {row: measured(protocol, table.cells[row, column], outcomes) for row in table.rows}
             for row, one in ours.items():
                 values, of = one.values(figure_of(row)), numbers.get((row, column))
-                cells = [row, column.partition("/")[2] or "own", "diverged" if one.failed else told(values)]
+                cells = [row, column.partition("/")[2] or "own", ended(one, figure_of(row))]
                 adds = gain_told(table, row, column, ours)
                 rows.append([*cells, *([paper_told(of), difference(values, of)] if protocol.compares else adds)])
         heads = ["the paper", "difference"] if protocol.compares else ["ALASCA adds", "in the paper"]
@@ -103,13 +103,19 @@ def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
     return found
 
 
+def ended(ours: Measured, figure: str) -> str:
+    """A figure over seeds, or how many runs have none because their loss left the numbers."""
+    return f"{ours.failed} of {len(ours.outcomes)} diverged" if ours.failed else told(ours.values(figure))
+
+
 def best_row(table: Table, column: str, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str | None:
     """The row with the highest mean, once all that are there have enough seeds; rows of best epochs do not count."""
     means = {}
     for row in table.rows:
         if (row, column) in table.cells and figure_of(row) == "last":
-            values = measured(protocol, table.cells[row, column], outcomes).values("last")
-            if len(values) < LEAST:
+            ours = measured(protocol, table.cells[row, column], outcomes)
+            values = ours.values("last")
+            if len(values) < LEAST or ours.failed:
                 return None
             means[row] = statistics.fmean(values)
     return max(means, key=lambda row: means[row]) if len(means) > 1 else None
@@ -127,7 +133,7 @@ def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
             if not one.outcomes:
                 continue
             primary = one.values(figure_of(row))
-            cells = [column, row, told(primary)]
+            cells = [column, row, ended(one, figure_of(row))]
             if protocol.compares:
                 of = numbers.get((row, column))
                 cells += [paper_told(of), difference(primary, of)]
@@ -174,20 +180,29 @@ def noise_told(one: Measured) -> str:
 
 
 def efficiency(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> Grid:
-    """Memory and time of whole trainings, as ratios to Standard's."""
-    numbers, rows = printed(table.name), []
-    base = {"peak_bytes": 0.0, "seconds": 0.0}
+    """Memory and time of whole trainings, as ratios to Standard's on such a device; eager and recorded ones apart."""
+    numbers = printed(table.name)
+    sources = {"memory, eager": (EAGER, "peak_bytes", "memory"), "time, eager": (EAGER, "seconds", "time"),
+               "time": ("cifar10/sym40", "seconds", "time")}  # fmt: skip
+    rows: list[list[str]] = []
+    base: dict[str, dict[str, float]] = {}
     for row in table.rows:
-        runs = measured(protocol, table.cells[row, "cifar10/sym40"], outcomes).outcomes
         cells = [row]
-        for name, column in (("peak_bytes", "memory"), ("seconds", "time")):
-            values = [float(run[name]) for run in runs if run[name]]  # type: ignore[literal-required]  # both are fields
-            mean = statistics.fmean(values) if values else 0.0
-            base[name] = mean if row == table.rows[0] else base[name]
-            text = f"{mean / base[name]:.2f}" if mean and base[name] else "-"
-            cells.append(f"{text} / {paper_told(numbers.get((row, column)))}" if protocol.compares else text)
+        for head, (column, name, theirs) in sources.items():
+            runs = measured(protocol, table.cells[row, column], outcomes).outcomes
+            if head == "time" and protocol.compares:
+                runs = tuple(run for run in runs if run["eager_because"] is None)
+            values: dict[str, list[float]] = {}
+            for run in runs:
+                if run[name]:  # type: ignore[literal-required]  # both are fields
+                    values.setdefault(run["machine"]["device"], []).append(float(run[name]))  # type: ignore[literal-required]
+            means = {device: statistics.fmean(found) for device, found in values.items()}
+            base.setdefault(head, means)
+            ratios = [means[device] / base[head][device] for device in means if device in base[head]]
+            text = f"{statistics.fmean(ratios):.2f}" if ratios else "-"
+            cells.append(f"{text} / {paper_told(numbers.get((row, theirs)))}" if protocol.compares else text)
         rows.append(cells)
-    return Grid("Whole trainings, as ratios", ["", "memory (GPU)", "time"], rows)
+    return Grid("Whole trainings, as ratios", ["", *sources], rows)
 
 
 def page_of(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from alasca.paper.experiments import (
     ALASCA,
     BYOT,
@@ -11,6 +13,7 @@ from alasca.paper.experiments import (
     CRUST,
     DECOUPLING,
     DIVIDEMIX,
+    EAGER,
     ELR,
     ELR_PLUS,
     FINE,
@@ -96,20 +99,22 @@ TABLE6 = Table(
     notes=(
         'Columns "best" are the best epoch on the test set, as the paper has them: no figure to choose by.',
         '"plain": the penalty on a forward of unmixed pictures; the paper does not say which it used.',
+        "Ours is the last epoch; the quoted rows are means of the last ten. DivideMix's own asymmetric noise draws "
+        "once (20% wrong at 40%), ours is the sequential one (18.4%). It published no setting for CIFAR-100 with "
+        "asymmetric noise: CIFAR-10's stands in its place.",
     ),
 )  # fmt: skip
 
 REGULAR = ("sym40", "sym60", "asym40", "inst40")
+REGULARISED = {"Standard": CE, "LSR": LSR, "Mixup": MIXUP, "HAR": HAR, "CDR": CDR, "ALASCA": ALASCA}
 TABLE7 = Table(
     "table7", "Regularisation, and what it costs",
-    grid(
-        {"Standard": CE, "LSR": LSR, "Mixup": MIXUP, "HAR": HAR, "CDR": CDR, "ALASCA": ALASCA},
-        tuple(f"{data}/{noise}" for data in ("cifar10", "cifar100") for noise in REGULAR),
-    ),
+    grid(REGULARISED, tuple(f"{data}/{noise}" for data in ("cifar10", "cifar100") for noise in REGULAR))
+    | {(row, EAGER): replace(each.on("cifar10/sym40"), eager=True) for row, each in REGULARISED.items()},
     ("Standard", "ALASCA"),
     (
-        "Memory and time are of whole trainings at CIFAR-10, symmetric 40% (HAR's two), as ratios to Standard. The "
-        "text at hand has no row LSR.",
+        "Memory and time are of whole trainings at CIFAR-10, symmetric 40% (HAR's two), as ratios to Standard: all "
+        "with steps launched one by one, and all with steps recorded and replayed. The text at hand has no row LSR.",
     ),
 )  # fmt: skip
 
@@ -119,13 +124,10 @@ def settings_of(place: str, *variants: Experiment) -> dict[str, Experiment]:
     return {f"cifar10/S{k}": each.on(place) for k, each in enumerate(variants, 1)}
 
 
+DECAYS = (1e-4, 5e-4, 1e-3)
 HYPER = {
-    "CRUST": settings_of(
-        "cifar10/sym20", *(CRUST.having(fraction=share).using("wrn28-4") for share in (0.3, 0.5, 0.7))
-    ),
-    "Standard": settings_of(
-        "cifar10/sym60", *(CE.using("vgg19-bn", weight_decay=decay) for decay in (1e-4, 5e-4, 1e-3))
-    ),
+    "CRUST": settings_of("cifar10/sym20", *(CRUST.having(fraction=part).using("wrn28-4") for part in (0.3, 0.5, 0.7))),
+    "Standard": settings_of("cifar10/sym60", *(CE.using("vgg19-bn", weight_decay=decay) for decay in DECAYS)),
     "Co-teaching": settings_of("cifar10/sym80", *(COTEACHING.having(ramp=k).using("resnet32") for k in (10, 20, 30))),
     "ELR": settings_of(
         "cifar10/asym40",
@@ -134,6 +136,7 @@ HYPER = {
             for lam, beta in ((3.0, 0.7), (1.0, 0.9), (7.0, 0.9))
         ),
     ),
+    "Plain VGG19": settings_of("cifar10/sym60", *(CE.using("vgg19", weight_decay=decay) for decay in DECAYS)),
 }
 """CRUST: the coreset's share; Standard: weight decay; Co-teaching: epochs until all is forgotten; ELR: lambda, beta."""
 TABLE8 = Table(

@@ -1,10 +1,11 @@
 """A run is a folder.
 
 ``run.json`` (recipe, place, versions, digests), ``metrics.jsonl`` (a line an epoch), ``checkpoint/`` (the last two),
-``claim/`` (who may write), ``labels.safetensors`` (given labels, transition counts), and at the end
-``model.safetensors`` and ``model.json``, ``network/`` (configuration and tokenizer of one of transformers),
-``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most suspicious ones) and ``done.json``, which holds
-the digests of all of them. JSON objects carry a digest of themselves; what was changed by hand is refused.
+``claim/`` (who may write), ``history/`` (looks at some samples, where those are asked for), ``labels.safetensors``
+(given labels, transition counts), and at the end ``model.safetensors`` and ``model.json``, ``network/`` (configuration
+and tokenizer of one of transformers), ``samples.csv``, ``pictures.safetensors`` or ``excerpts.json`` (the most
+suspicious ones) and ``done.json``, which holds the digests of all of them. JSON objects carry a digest of themselves;
+what was changed by hand is refused.
 """
 
 from __future__ import annotations
