@@ -14,12 +14,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import pytest
+import torch
 
 from alasca.cli import main
 from alasca.errors import InputError
 from alasca.files import seal_of
 from alasca.paper.catalogue import ALL, cells_of
 from alasca.paper.draw import DRAWN, draw_figure
+from alasca.paper.estimate import timed
 from alasca.paper.experiments import CE, ELR, Table, grid
 from alasca.paper.outcomes import compile_table, file_of, finished, read_outcome, read_outcomes
 from alasca.paper.protocols import PROTOCOLS
@@ -27,6 +29,7 @@ from alasca.paper.show import grids, page_of
 from alasca.paper.tables import TABLES
 from alasca.paper.work import Worker, expected
 from alasca.recipe import Place
+from alasca.surgery import OutputNet
 
 TINY = PROTOCOLS["tiny"]
 PLACE = Place(threads=1, device="cpu", checkpoint_seconds=0.0)
@@ -281,6 +284,15 @@ def test_several_workers_at_once(tmp_path: Path, capfd):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(finished(tmp_path / "tiny")) == 4
+
+
+def test_memory_is_that_of_what_a_batch_saves():
+    """A linear layer without bias: its input is saved, and there are weights, gradients and momentum."""
+    net = OutputNet(torch.nn.Linear(50, 10, bias=False), example=torch.zeros(2, 50))
+    seconds, memory = timed(net, torch.randn(8, 50), 80)
+    saved = memory - 3 * 4 * 500
+    assert 80 * 50 * 4 <= saved <= 80 * (50 + 8 * 10) * 4  # and what the loss saves of its 10 logits
+    assert 0 < seconds < 1
 
 
 @pytest.mark.parametrize(

@@ -79,12 +79,13 @@ class Estimates:
 
 
 def timed(net: OutputNet, inputs: Tensor, batch: int) -> tuple[float, float]:
-    """Seconds a sample of a forward and backward, and bytes that a batch and the weights take."""
+    """Seconds a sample of a forward and backward, and bytes of what a batch saves, weights, gradients and momentum."""
     labels = torch.zeros(len(inputs), dtype=torch.int64, device=inputs.device)
     saved: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
-        saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
+        if tensor.dim() and len(tensor) == len(inputs):  # of samples; weights are counted below
+            saved[tensor.data_ptr()] = tensor.numel() * tensor.element_size()
         return tensor
 
     def step() -> None:
@@ -94,15 +95,15 @@ def timed(net: OutputNet, inputs: Tensor, batch: int) -> tuple[float, float]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         step()
-    begun, count = time.monotonic(), 0
-    while not count or (time.monotonic() - begun < 0.5 and count < 20):
+    took: list[float] = []
+    while len(took) < 2 or (sum(took) < 0.5 and len(took) < 20):
+        begun = time.monotonic()
         step()
-        count += 1
-    if inputs.is_cuda:
-        torch.cuda.synchronize()
-    each = (time.monotonic() - begun) / count / len(inputs)
+        if inputs.is_cuda:
+            torch.cuda.synchronize()
+        took.append(time.monotonic() - begun)
     weights = sum(parameter.numel() * 4 for parameter in net.parameters())
-    return each, 3 * weights + (sum(saved.values()) - weights) * batch / len(inputs)
+    return min(took) / len(inputs), 3 * weights + sum(saved.values()) * batch / len(inputs)
 
 
 def in_words(seconds: float) -> str:

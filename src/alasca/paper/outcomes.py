@@ -68,8 +68,9 @@ def file_of(folder: Path, cell: str) -> Path:
 
 
 def write_outcome(
-    folder: Path, cell: Cell, prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder, wall: float
-) -> None:
+    folder: Path, cell: Cell, prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder, wall: float,
+    at_once: bool = True,
+) -> None:  # fmt: skip
     """Keep what a cell ended with.
 
     Args:
@@ -77,6 +78,7 @@ def write_outcome(
         cell, prepared, fitted, split: what was run, and what it ended with.
         run: its run folder.
         wall: seconds that the whole of it takes, evaluation and all.
+        at_once: nothing of it was trained by an earlier process, whose memory nobody knows.
     """
     device = split.samples.labels.device
     cuda = device.type == "cuda"
@@ -88,7 +90,7 @@ def write_outcome(
     settings, seconds = run.settings(), sum(record["seconds"] for record in history)
     write(folder, cell, settings, {
         "card_bytes": torch.cuda.get_device_properties(device).total_memory if cuda else None,
-        "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda else None,
+        "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda and at_once else None,
         "checkpoint_bytes": prepared.checkpoint_bytes,
         "seconds": round(seconds, 2), "wall": round(max(wall, seconds), 2),
         "noise_rate": split.noise_rate, "failed": None,

@@ -117,7 +117,8 @@ class Protocol:
 def steps_of(settings: Mapping[str, Any]) -> int:
     """Steps of an epoch of a small protocol's recipe."""
     count = min(settings.get("limit") or 1 << 40, 1_347 if settings["data"] == "digits" else 50_000)
-    return int(math.ceil(count * (1 - settings["val_fraction"]) / settings["batch_size"]))
+    steps: int = math.ceil(count * (1 - settings["val_fraction"]) / settings["batch_size"])
+    return steps
 
 
 def published(of: Experiment) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Worker:
             torch.cuda.reset_peak_memory_stats(device)
 
         def last(prepared, fitted, split, run) -> None:  # type: ignore[no-untyped-def]  # as `alasca.training` has it
-            write_outcome(self.folder, cell, prepared, fitted, split, run, watch.whole())
+            write_outcome(self.folder, cell, prepared, fitted, split, run, watch.whole(), not watch.before)
 
         begun = (path / "run.json").is_file()
         if begun and not self.inexact and (odd := self._strange(path)):
