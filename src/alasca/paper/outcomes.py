@@ -159,12 +159,13 @@ def read_outcomes(folder: Path) -> dict[str, Outcome]:
 
 
 def compile_table(folder: Path, name: str, cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> Path:
-    """Write ``NAME.jsonl``: a line for every finished cell of a table, without what is by epoch."""
+    """Write ``NAME.jsonl``: a line for every finished cell of a table, without what is by epoch; none, no file."""
     lines = []
     for cell in cells:
         if cell.id in outcomes:
             found = {k: v for k, v in outcomes[cell.id].items() if k not in ("epochs", "looks", "sha256", "format")}
             lines.append(json.dumps({**found, "name": cell.name, "seed": cell.seed}, sort_keys=True))
     path = folder / f"{name}.jsonl"
-    write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
+    if lines or path.exists():
+        write_bytes(path, "".join(f"{line}\n" for line in lines).encode())
     return path

@@ -53,12 +53,21 @@ def grids(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> 
     found = []
     for data in dict.fromkeys(column.partition("/")[0] for column in table.columns):
         columns = [column for column in table.columns if column.partition("/")[0] == data]
-        found.append(matrix(table, data, columns, protocol, outcomes))
-    if table.name == "table7":
+        if not protocol.compares:
+            columns = [column for column in columns if ran(table, column, protocol, outcomes)]
+        if columns:
+            found.append(matrix(table, data, columns, protocol, outcomes))
+    if table.name == "table7" and (protocol.compares or ran(table, "cifar10/sym40", protocol, outcomes)):
         found.append(efficiency(table, protocol, outcomes))
     if (rest := details(table, protocol, outcomes)).rows:
         found.append(rest)
     return found
+
+
+def ran(table: Table, column: str, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> bool:
+    """Whether any cell of a column was run."""
+    cells = (each for (_, at), each in table.cells.items() if at == column)
+    return any(measured(protocol, each, outcomes).outcomes for each in cells)
 
 
 def matrix(
@@ -143,7 +152,11 @@ def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
     paper = ["the paper", "difference"] if protocol.compares else []
     more = [FIGURES[name] for name in ("chosen", "last20", "average", "all")]
     heads = ["data and noise", "row", FIGURES["last"], *paper, *more, "ALASCA adds", "in the paper", "labels wrong"]
-    used = [k for k in range(len(heads)) if any(row[k] not in ("", "-") for row in rows)]
+    short = protocol.epochs is not None and protocol.epochs < 40  # the last 20 are most of it
+    used = [
+        k for k, head in enumerate(heads)
+        if any(row[k] not in ("", "-") for row in rows) and not (short and head == FIGURES["last20"])
+    ]  # fmt: skip
     return Grid("All cells that were run", [heads[k] for k in used], [[row[k] for k in used] for row in rows])
 
 
