@@ -184,13 +184,13 @@ PROTOCOLS = {
     for each in (
         Protocol("paper", "The paper's own size: for GPUs.", compares=True),
         Protocol(
-            "small", "10,000 pictures, one narrow network in the place of all, 20 epochs: minutes of a processor for a cell.",
+            "small", "10,000 pictures, one narrow network for all, 20 epochs: minutes of a processor for a cell.",
             sources={"clothing1m": "cifar10n:worse"}, network="resnet10-narrow", epochs=20, settings=SMALL,
             semi={"limit": 2_500, "batch_size": 64, "lr": 0.05, "milestones": (14,)},
             dividemix={"warmup": 8, "warmup_batch": 1, "ramp": 4},
         ),
         Protocol(
-            "digits", "Handwritten digits, which need no download, one small network: a minute of a processor for a cell.",
+            "digits", "Handwritten digits, no download, one small network for all: a minute of a processor for a cell.",
             sources=DIGITS, noises=DIGIT_NOISES, network="small-resnet", epochs=60, stages=BLOCKS,
             settings={"lr": 0.1, "lr_decay": 0.1, "batch_size": 128, "val_fraction": 0.1, "precision": "float32"},
         ),
