@@ -134,7 +134,7 @@ MUTANTS: dict[str, list[Change]] = {
         ("table.first.index(row) // 2", "table.first.index(row)"),
     ],
     "paper/work.py": [
-        ("needed > self._left() and not self._begun(cell)", "False"),
+        ("return needed is not None and needed > self._left()", "return False"),
         ("if cell.id in finished(self.folder):\n                    shutil", "if True:\n                    shutil"),
         ("if begun and not self.inexact and", "if False and"),
         ("return self.until is not None and time.monotonic() >= self.until", "return False"),

@@ -6,22 +6,24 @@ file, `outcomes.write_outcome`. Whoever is killed leaves a checkpoint, which the
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from alasca.engine import Diverged, Progress, Stopped, resolve_device
+from alasca.data import Split
+from alasca.engine import Diverged, Fitted, Progress, Stopped, resolve_device
 from alasca.errors import InputError
 from alasca.paper.catalogue import Cell
 from alasca.paper.outcomes import Outcome, file_of, finished, read_outcome, read_outcomes, write_failure, write_outcome
 from alasca.recipe import Place
 from alasca.runs import RunFolder, claimed
-from alasca.training import machine_of, resume, train
+from alasca.training import Prepared, machine_of, resume, train
 
 Say = Callable[[str], None]
 
@@ -59,8 +61,7 @@ class Worker:
                 break
             if cell.id in finished(self.folder):
                 continue
-            needed = expected(cell, read_outcomes(self.folder), self._device())
-            if needed is not None and needed > self._left() and not self._begun(cell):
+            if self._too_long(cell):
                 continue
             self._try(cell, f"{number} of {len(cells)}: {cell.name}, seed {cell.seed}")
         done = finished(self.folder)
@@ -91,7 +92,7 @@ class Worker:
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
 
-        def last(prepared, fitted, split, run) -> None:  # type: ignore[no-untyped-def]  # as `alasca.training` has it
+        def last(prepared: Prepared, fitted: Fitted, split: Split, run: RunFolder) -> None:
             write_outcome(self.folder, cell, prepared, fitted, split, run, watch.whole(), not watch.before)
 
         begun = (path / "run.json").is_file()
@@ -121,35 +122,30 @@ class Worker:
         odd = [name for name in ("device", "torch", "machine") if was[name] != now[name]]
         return f"on {was['device']} with torch {was['torch']}" if odd else ""
 
-    def _begun(self, cell: Cell) -> bool:
-        return (self.folder / "work" / cell.id / "run" / "checkpoint").is_dir()
+    def _too_long(self, cell: Cell) -> bool:
+        """Whether a cell that nobody has begun would not end in time, as finished ones say."""
+        if self.until is None or (self.folder / "work" / cell.id / "run" / "checkpoint").is_dir():
+            return False
+        device = str(machine_of(resolve_device(self.place.device))["device"])
+        needed = expected(cell, read_outcomes(self.folder), device)
+        return needed is not None and needed > self._left()
 
     def _left(self) -> float:
         """Seconds."""
         return float("inf") if self.until is None else self.until - time.monotonic()
 
-    def _device(self) -> str:
-        return str(machine_of(resolve_device(self.place.device))["device"])
 
-
-class held:  # reads as a function
-    """``with held(folder) as mine``: hold a folder; `mine` is False where another process does."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> bool:
-        self.claim = claimed(self.folder)
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold a folder for as long as the context; False where another process holds it."""
+    with contextlib.ExitStack() as stack:
         try:
-            self.claim.__enter__()
+            stack.enter_context(claimed(folder))
         except InputError:
-            self.claim = None  # type: ignore[assignment]  # nothing to give back
-            return False
-        return True
-
-    def __exit__(self, *error: object) -> None:
-        if self.claim is not None:
-            self.claim.__exit__(*error)  # type: ignore[arg-type]  # as it came
+            mine = False
+        else:
+            mine = True
+        yield mine
 
 
 class Watch(Progress):
