@@ -211,12 +211,12 @@ def test_time_and_memory_have_eager_runs_of_their_own():
         one = {**fake(0, last=80.0), "peak_bytes": 5 * seconds, "seconds": seconds}
         outcomes[id_of(PAPER.recipe(each, 0), eager=True)] = one
     rows = {row[0]: row[1:] for row in grids(ALL["table7"], PAPER, outcomes)[2].rows}
-    assert rows["HAR"] == ["3.40 / 2", "3.40 / 5.2", "- / 5.2"]
+    assert rows["HAR"] == ["3.40 / 2.0", "3.40 / 5.2", "- / 5.2"]
     assert rows["ALASCA"] == ["- / 1.1", "- / 1.2", "- / 1.2"]
     elsewhere = id_of(PAPER.recipe(ALL["table7"].cells["HAR", "eager"], 0), eager=True)
     outcomes[elsewhere] = {**outcomes[elsewhere], "machine": {"device": "NVIDIA H100"}}
     rows = {row[0]: row[1:] for row in grids(ALL["table7"], PAPER, outcomes)[2].rows}
-    assert rows["HAR"][0] == "- / 2"  # another kind of device is no measure
+    assert rows["HAR"][0] == "- / 2.0"  # another kind of device is no measure
 
 
 def test_runs_that_figures_need_keep_looks_whatever_table_asks_for_them():

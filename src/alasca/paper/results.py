@@ -92,7 +92,16 @@ def paper_told(of: Printed | None) -> str:
         return "-"
     if of.mean is None:
         return "?"
-    return f"{of.mean:g}{'' if of.spread is None else f' ± {of.spread:g}'}{'°' if of.quoted else ''}"
+    return f"{digits(of.mean)}{'' if of.spread is None else f' ± {digits(of.spread)}'}{'°' if of.quoted else ''}"
+
+
+def digits(value: float) -> str:
+    """A number as the paper prints it, with one digit behind the point or two.
+
+    >>> digits(87.0), digits(89.86)
+    ('87.0', '89.86')
+    """
+    return f"{value:.1f}" if round(value, 1) == value else f"{value:.2f}"
 
 
 def difference(values: Sequence[float], of: Printed | None) -> str:
