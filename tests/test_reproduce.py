@@ -21,8 +21,8 @@ from alasca.errors import InputError
 from alasca.files import seal_of
 from alasca.paper.catalogue import ALL, cells_of
 from alasca.paper.draw import DRAWN, draw_figure
-from alasca.paper.estimate import timed
-from alasca.paper.experiments import CE, ELR, Table, grid
+from alasca.paper.estimate import Estimates, timed
+from alasca.paper.experiments import ALASCA, CE, ELR, Table, grid
 from alasca.paper.outcomes import compile_table, file_of, finished, read_outcome, read_outcomes
 from alasca.paper.protocols import PROTOCOLS
 from alasca.paper.show import grids, page_of
@@ -111,6 +111,25 @@ def test_no_cell_is_begun_that_would_not_end_in_time(tmp_path: Path):
     assert expected(second, read_outcomes(tmp_path), "cpu") == 5000.0
     assert Worker(tmp_path, PLACE, until=time.monotonic() + 1000, say=quiet).work([first, second]) == [second]
     assert Worker(tmp_path, PLACE, until=time.monotonic() + 9000, say=quiet).work([first, second]) == []
+
+
+def test_a_cell_of_another_method_is_estimated_by_what_finished_cells_took(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Estimates, "step", lambda self, recipe: (0.001 if recipe.alasca else 0.0005, 1.0))
+    part = Table("part", "three", grid({"CE": CE, "+": ALASCA, "ELR": ELR}, ("cifar10/sym60",)))
+    first, second, third = cells_of([part], TINY, 1)
+    alone = Estimates(PLACE, {})
+    assert alone.seconds(first) == pytest.approx(2 * 0.0005 * (100 * 0.8 + 450 / 3))
+    assert alone.seconds(second) == pytest.approx(2 * alone.seconds(first))
+    assert Worker(tmp_path, PLACE, say=quiet).work([first]) == []
+    path = file_of(tmp_path, first.id)
+    slow = {**json.loads(path.read_text()), "wall": 10 * alone.seconds(first)}
+    path.write_text(json.dumps({**slow, "sha256": seal_of(slow)}))
+    after = Estimates(PLACE, read_outcomes(tmp_path))
+    assert after.seconds(first) == pytest.approx(10 * alone.seconds(first))
+    assert after.seconds(second) == alone.seconds(second)  # another network: with sub-classifiers
+    assert after.seconds(third) == pytest.approx(10 * alone.seconds(third))
 
 
 def test_a_cell_that_another_worker_holds_is_left_to_it(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from alasca.networks import create_network
 from alasca.paper.catalogue import Cell
 from alasca.paper.outcomes import Outcome
 from alasca.paper.work import expected
-from alasca.recipe import Place
+from alasca.recipe import Place, Recipe
 from alasca.surgery import OutputNet, set_arithmetic
 from alasca.training import machine_of
 
@@ -32,7 +33,7 @@ FACTORS = {"har": 3.5, "dividemix": 4.5, "elr_plus": 3.1, "cdr": 1.3, "crust": 1
 
 @dataclass
 class Estimates:
-    """Seconds and bytes of cells on a device: by finished ones, else by a step.
+    """Seconds and bytes of cells on a device: by finished ones of the method, else of the network, else by a step.
 
     Attributes:
         place: the device.
@@ -45,26 +46,25 @@ class Estimates:
 
     def seconds(self, cell: Cell) -> float:
         """Of a whole cell."""
-        device = resolve_device(self.place.device)
-        known = expected(cell, self.outcomes, str(machine_of(device)["device"]))
+        device = str(machine_of(resolve_device(self.place.device))["device"])
+        known = expected(cell, self.outcomes, device)
         if known is not None:
             return known
-        recipe, data = cell.recipe, cell.recipe.data.partition(":")[0]
-        count = min(recipe.limit or 1 << 40, recipe.epoch_samples or SAMPLES.get(data, 50_000))
-        trained = count * (1 - (recipe.val_fraction or 0.0))
-        factor = FACTORS.get(recipe.method, float(method_class(recipe.method).networks))
-        each, _ = self.step(cell)
-        return recipe.epochs * each * (trained * factor + TESTS.get(data, 10_000) / 3)
+        rates = [
+            each["wall"] / passes(recipe)
+            for each in self.outcomes.values()
+            if each["machine"]["device"] == device and each["failed"] is None
+            if network_of(recipe := Recipe.from_json(each["recipe"])) == network_of(cell.recipe)
+        ]
+        return passes(cell.recipe) * (statistics.median(rates) if rates else self.step(cell.recipe)[0])
 
     def memory(self, cell: Cell) -> float:
         """Bytes of a GPU, or of what networks take on a processor, about."""
-        return self.step(cell)[1] * (2 if method_class(cell.recipe.method).networks > 1 else 1)
+        return self.step(cell.recipe)[1] * (2 if method_class(cell.recipe.method).networks > 1 else 1)
 
-    def step(self, cell: Cell) -> tuple[float, float]:
+    def step(self, recipe: Recipe) -> tuple[float, float]:
         """Seconds a sample of a forward and backward of one network, and bytes of its batch and weights."""
-        recipe = cell.recipe
-        data = recipe.data.partition(":")[0]
-        key = (recipe.network, data, recipe.batch_size, recipe.precision, recipe.alasca)
+        data, key = source_of(recipe), network_of(recipe)
         if key not in self.steps:
             classes = {"cifar100": 100, "clothing1m": 14}.get(data, 10)
             shape = SHAPES.get(data, (3, 32, 32))
@@ -76,6 +76,25 @@ class Estimates:
             rows = recipe.batch_size if device.type == "cuda" else 8
             self.steps[key] = timed(net, torch.randn(rows, *shape, device=device), recipe.batch_size)
         return self.steps[key]
+
+
+def source_of(recipe: Recipe) -> str:
+    """Data without their variant."""
+    return recipe.data.partition(":")[0]
+
+
+def network_of(recipe: Recipe) -> tuple[object, ...]:
+    """What the time of one network's step depends on."""
+    return (recipe.network, source_of(recipe), recipe.batch_size, recipe.precision, recipe.alasca)
+
+
+def passes(recipe: Recipe) -> float:
+    """Samples that one network is trained on in a whole training, a test sample as a third of one."""
+    data = source_of(recipe)
+    count = min(recipe.limit or 1 << 40, recipe.epoch_samples or SAMPLES.get(data, 50_000))
+    trained = count * (1 - (recipe.val_fraction or 0.0))
+    factor = FACTORS.get(recipe.method, float(method_class(recipe.method).networks))
+    return recipe.epochs * (trained * factor + TESTS.get(data, 10_000) / 3)
 
 
 def timed(net: OutputNet, inputs: Tensor, batch: int) -> tuple[float, float]:

@@ -175,7 +175,8 @@ class Watch(Progress):
 def expected(cell: Cell, outcomes: Mapping[str, Outcome], device: str) -> float | None:
     """Seconds that a cell will take, as finished ones on such a device say; None where nothing is known.
 
-    The nearest of these decide: cells of the same method, network and data; of the same method; any.
+    The nearest of these decide: cells of the same method, length, network, data and precision; of the same method and
+    length.
     """
     known = [each for each in outcomes.values() if each["machine"]["device"] == device and each["failed"] is None]
     own = key_of(cell.recipe.as_json())
