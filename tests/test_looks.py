@@ -209,6 +209,24 @@ def test_groups_follow_true_labels():
     assert found["jacobian"] == {"clean": [2.0], "noisy": [2.0]}
 
 
+def test_one_visit_and_change_are_told_only_where_the_epoch_before_was_looked_at():
+    rows = torch.arange(4)
+    samples = {"rows": rows, "given": torch.tensor([0, 0, 1, 1]), "true": torch.tensor([0, 1, 1, 0])}
+
+    def look(epoch: int) -> dict[str, torch.Tensor]:
+        found = {name: torch.full((2, 4), 0.5) for name in ("entropy", "omega", "top", "confidence")}
+        visits = torch.full((4,), epoch + 1)
+        at = torch.tensor([0.9, 0.1, 0.8, 0.2]) * visits
+        return {**found, "predicted": torch.zeros(2, 4).int(), "visits": visits, "probability": at,
+                "ema_confidence": torch.full((4,), 0.1 * epoch)}  # fmt: skip
+
+    found = {each["epoch"]: each for each in dynamics(Seen(samples, {epoch: look(epoch) for epoch in (0, 1, 4, 5)}))}
+    assert [epoch for epoch in found if "instant" in found[epoch]] == [0, 1, 5]
+    assert [epoch for epoch in found if "change" in found[epoch]["ema"]] == [1, 5]
+    assert found[5]["ema"]["change"] == pytest.approx(0.1)
+    assert found[5]["instant"]["clean"][0] == pytest.approx(0.85)
+
+
 # ----------------------------------------------------------------------------------------------------------- analyze
 
 
@@ -255,6 +273,37 @@ def test_analyze_takes_the_runs_own_verdict_where_nobody_knows_the_truth(tmp_pat
     found = analyse(run.path, Place(device="cpu"))
     assert found.judged_by == "what the run itself takes for right and wrong"
     assert found.looks[-1]["jacobian"]["noisy"]
+    assert "clean" in found.looks[-1]["ema"]
+    assert not any("auroc" in look.get(name, {}) for look in found.looks for name in ("instant", "ema"))
+
+
+def test_analyze_misses_a_look_that_a_finished_run_kept(tmp_path: Path, capsys):
+    run = ran(tmp_path / "run", **DIGITS, epochs=3, history=1)
+    (run.looked / "00000001.safetensors").unlink()
+    assert code_of("analyze", str(run.path), "--device", "cpu") == 2
+    told = capsys.readouterr().err
+    assert "history/00000001.safetensors is not there" in told
+    assert told.count("\n") == 1
+
+
+def test_analyze_leaves_no_figure_of_an_earlier_analysis(tmp_path: Path, capsys):
+    run = ran(tmp_path / "run", **DIGITS, epochs=1, history=1)
+    old = tmp_path / "out" / "jacobian.svg"
+    old.parent.mkdir()
+    old.write_text("old")
+    assert code_of("analyze", str(run.path), "--out", str(old.parent)) == 0
+    assert "Over epochs: one was looked at" in capsys.readouterr().out
+    assert not old.exists()
+    for folder in (run.path, run.path / "run.json"):
+        assert code_of("analyze", str(run.path), "--out", str(folder)) == 2
+        assert "out: " in capsys.readouterr().err
+
+
+def test_analyze_says_that_a_run_has_not_ended(tmp_path: Path, capsys):
+    run = ran(tmp_path / "run", **DIGITS, epochs=2, history=1)
+    (run.path / "done.json").unlink()
+    assert code_of("analyze", str(run.path)) == 0
+    assert "epoch 2 of 2, which has not ended" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

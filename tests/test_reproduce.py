@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import alasca.paper.estimate
 from alasca.cli import main
 from alasca.errors import InputError
 from alasca.files import seal_of
@@ -27,7 +28,7 @@ from alasca.paper.outcomes import compile_table, file_of, finished, read_outcome
 from alasca.paper.protocols import PROTOCOLS
 from alasca.paper.show import grids, page_of
 from alasca.paper.tables import TABLES
-from alasca.paper.work import Worker, expected
+from alasca.paper.work import Watch, Worker, expected
 from alasca.recipe import Place
 from alasca.surgery import OutputNet
 
@@ -262,6 +263,41 @@ def test_many_workers_that_are_killed_often_lose_nothing(tmp_path: Path):
     kill_some(tmp_path, 320, 10, 20, 1000)
 
 
+def test_a_cell_whose_begin_is_damaged_keeps_no_other_waiting(tmp_path: Path):
+    part = Table("part", "two", grid({"CE": CE, "ELR": ELR}, ("cifar10/sym60",)))
+    first, second = cells_of([part], TINY, 1)
+    path = tmp_path / "work" / first.id / "run"
+    path.mkdir(parents=True)
+    (path / "run.json").write_text("{")
+    with pytest.raises(InputError, match=rf"run.json can't be read.*to train it from its start remove .*{first.id}"):
+        Worker(tmp_path, PLACE, say=quiet).work([first, second])
+    assert finished(tmp_path) == {second.id}
+
+
+def test_files_that_cannot_be_read_are_named_with_what_to_do(tmp_path: Path):
+    part = Table("part", "two", grid({"CE": CE, "ELR": ELR}, ("cifar10/sym60",)))
+    first, second = cells_of([part], TINY, 1)
+    assert Worker(tmp_path, PLACE, say=quiet).work([first, second]) == []
+    for cell in (first, second):
+        text = file_of(tmp_path, cell.id).read_text()
+        file_of(tmp_path, cell.id).write_text(text[:200])
+    ids = sorted((first.id, second.id))
+    words = rf"{ids[0]}.json can't be read.*remove that file, and the same command trains its cell anew .*{ids[1]}.json"
+    with pytest.raises(InputError, match=words):
+        read_outcomes(tmp_path)
+
+
+def test_a_worker_stops_when_what_started_it_is_gone(tmp_path: Path):
+    part = Table("part", "one", grid({"ALASCA": ELR.wrapped()}, ("cifar10/sym60",)))
+    cells, said = cells_of([part], TINY, 1), []
+    assert Worker(tmp_path, PLACE, parent=os.getppid(), say=quiet).work([]) == []
+    assert Worker(tmp_path, PLACE, parent=1 << 30, say=said.append).work(cells) == cells
+    assert not said
+    assert Watch(None, os.getppid()).enough() is False
+    assert Watch(None, 1 << 30).enough() is True
+    assert Worker(tmp_path, PLACE, parent=os.getppid(), say=quiet).work(cells) == []
+
+
 # ------------------------------------------------------------------------------------------------------ command line
 
 
@@ -274,12 +310,19 @@ def code_of(*arguments: str) -> int:
 def test_the_command_line_trains_and_shows(tmp_path: Path, capsys):
     base = ["reproduce", "table9", "--protocol", "tiny", "--out", str(tmp_path)]
     assert code_of(*base, "--cells", "cifar10/sym60/*", "--seeds", "1", "--device", "cpu") == 0
-    assert "4 of 4 cells are done" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "4 of 4 cells are done" in told
+    assert f"Next: alasca reproduce table9 --protocol tiny --out {tmp_path} --show" in told
     assert (tmp_path / "tiny" / "table9.jsonl").read_text().count("\n") == 4
     assert code_of(*base, "--show") == 0
     shown = capsys.readouterr().out
     assert "(1)" in shown
+    assert "digits in the place of CIFAR-10" in shown
     assert "Table 9" in (tmp_path / "tiny" / "paper.md").read_text()
+    assert code_of("reproduce", "table3", *base[2:], "--show") == 0  # the page keeps all that there is
+    assert "Table 9" in (tmp_path / "tiny" / "paper.md").read_text()
+    assert code_of("reproduce", "figure2", *base[2:], "--show") == 0
+    assert "figure2, " in capsys.readouterr().out
     assert code_of("reproduce", "--list", "--protocol", "tiny", "--out", str(tmp_path)) == 0
     assert "table9" in capsys.readouterr().out
 
@@ -295,6 +338,22 @@ def test_a_dry_run_needs_no_data(tmp_path: Path, capsys, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_tells_the_rest_where_a_network_cannot_be_made(tmp_path: Path, capsys, monkeypatch):
+    real = alasca.paper.estimate.create_network
+
+    def create(name, *rest):
+        if name.startswith("timm:"):
+            raise InputError("network: timm is not there")
+        return real(name, *rest)
+
+    monkeypatch.setattr(alasca.paper.estimate, "create_network", create)
+    monkeypatch.chdir(tmp_path)
+    assert code_of("reproduce", "table3", "--dry-run", "--seeds", "1", "--device", "cpu") == 0
+    told = capsys.readouterr().out
+    assert "10 can't be estimated here: network: timm is not there" in told
+    assert "10 of 10 cells are left" in told
+
+
 def test_several_workers_at_once(tmp_path: Path, capfd):
     done = subprocess.run(
         [sys.executable, "-m", "alasca.cli", "reproduce", "table9", "--protocol", "tiny", "--parallel", "2",
@@ -303,6 +362,21 @@ def test_several_workers_at_once(tmp_path: Path, capfd):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(finished(tmp_path / "tiny")) == 4
+    assert done.stdout.count("cells are done") == 1
+    assert (tmp_path / "tiny" / "table9.jsonl").read_text().count("\n") == 4
+
+
+@pytest.mark.parametrize("parallel", ["1", "2"])
+def test_a_command_that_is_stopped_says_so(parallel: str, tmp_path: Path):
+    command = [sys.executable, "-m", "alasca.cli", "reproduce", "table9", "--protocol", "tiny", "--seeds", "50",
+               "--parallel", parallel, "--out", str(tmp_path)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert "seed 0" in worker.stdout.readline()
+        worker.send_signal(signal.SIGTERM)
+        _, told = worker.communicate(timeout=120)
+    assert worker.returncode == 128 + signal.SIGTERM
+    assert "SIGTERM; the same command goes on from there" in told
 
 
 def test_memory_is_that_of_what_a_batch_saves():
@@ -323,7 +397,12 @@ def test_memory_is_that_of_what_a_batch_saves():
         (("table4", "--parallel", "0"), "parallel: 0"),
         (("table4", "--minutes", "0"), "minutes: 0, expected above 0"),
         (("table4", "--page", "x.md"), "page: nothing is shown; add --show"),
-        (("table4", "--cells", "nothing"), "is called 'nothing'"),
+        (("table4", "--cells", "nothing"), "'nothing' fits no whole name in table4"),
+        (("table4", "--cells", "nothing", "--show"), "leave out --cells"),
+        (("table4", "--dry-run", "--show"), "--dry-run and --show together; choose one"),
+        (("table4", "--dry-run", "--out", "file"), "out: file is a file, expected a folder"),
+        (("figure8",), "figure8 is a drawing"),
+        (("table4", "--out", "file/x", "--cells", "cifar10/sym60/standard"), "can't be made"),
         (("table4", "--show", "--out", "nowhere"), "nowhere/paper is not there"),
         (("table4", "--data-dir", "nowhere", "--cells", "cifar10/sym60/standard", "--device", "cpu"), "nowhere"),
     ],
@@ -331,6 +410,7 @@ def test_memory_is_that_of_what_a_batch_saves():
 def test_bad_input_is_one_line_and_code_2(arguments, message, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ALASCA_DATA", "")
+    (tmp_path / "file").touch()
     assert code_of("reproduce", *arguments) == 2
     told = capsys.readouterr().err
     assert message in told

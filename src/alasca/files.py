@@ -111,9 +111,22 @@ def write_bytes(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         put(temporary, path)
-    except OSError:
+    except OSError as error:
         temporary.unlink(missing_ok=True)
+        error.filename, error.filename2 = str(path), None  # what was to be written, not the name beside it
         raise
+
+
+def make_folder(path: Path, setting: str = "out") -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises:
+        InputError: it can't be made, or is no folder; `setting` is what names it.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{setting}: {path} can't be made ({reason(error)}); expected a folder") from error
 
 
 def json_bytes(value: Any) -> bytes:

@@ -15,10 +15,10 @@ from typing import Any
 
 from cyclopts.config import Dict, Toml
 
+from alasca.cli.analyzing import app
 from alasca.cli.arguments import value_of
 from alasca.cli.codes import ENDED, FAILED
 from alasca.cli.outcome import ending, show
-from alasca.cli.reproducing import app
 from alasca.errors import InputError
 from alasca.files import read_bytes, reason
 from alasca.published_recipes import named_settings

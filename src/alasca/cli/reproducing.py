@@ -1,46 +1,51 @@
-"""`alasca reproduce | analyze`: the paper's tables and figures as runs, and what the theory says of a run of yours."""
+"""`alasca reproduce`: the paper's tables and figures as runs."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from alasca.cli.codes import ENDED
+from alasca.cli.grids import show_grid
 from alasca.cli.options import WHOLE
 from alasca.cli.outcome import Ended, Ending
 from alasca.cli.using import app as app
 from alasca.errors import InputError
 from alasca.recipe import Place
-from alasca.terminal import say
+from alasca.terminal import say, typed
 
 if TYPE_CHECKING:
     from alasca.paper import Cell
-    from alasca.paper.analysis import Analysis
     from alasca.paper.experiments import Table
     from alasca.paper.protocols import Protocol
+
+OUT = Path("results")
 
 
 @app.command
 def reproduce(
-    *what: Annotated[str, Parameter(help="table2 to table9, figure1 to figure10, readings, or all.")],
+    *what: Annotated[
+        str, Parameter(help="table2 to table9, figure1 to figure10, readings, or all; --show and --dry-run take all.")
+    ],
     protocol: Annotated[
         Literal["paper", "small", "digits", "tiny"], Parameter(help="How large; see alasca reproduce --list.")
     ] = "paper",
     cells: Annotated[str, Parameter(help="Only cells of such names, such as 'cifar10/sym60/*'.")] = "*",
     seeds: Annotated[int, Parameter(help="Runs of each cell.", **WHOLE)] = 5,
     minutes: Annotated[
-        float | None, Parameter(help="Stop by then; no cell is begun that would not end in time.")
+        float | None, Parameter(help="Stop by then; no cell is begun that takes longer, as finished ones say.")
     ] = None,
-    out: Annotated[Path, Parameter(help="Folder; others may work there too. Results lie in OUT/PROTOCOL.")] = Path(
-        "results"
-    ),
+    out: Annotated[Path, Parameter(help="Folder; others may work there too. Results lie in OUT/PROTOCOL.")] = OUT,
     parallel: Annotated[int, Parameter(help="Cells at once on this machine.", **WHOLE)] = 1,
     listed: Annotated[bool, Parameter(name="--list", help="Show what there is.", negative="")] = False,
     dry_run: Annotated[bool, Parameter(help="Show cells with time and memory; needs no data.", negative="")] = False,
@@ -54,6 +59,7 @@ def reproduce(
     inexact: Annotated[
         bool, Parameter(help="Go on with cells that another kind of machine began.", negative="")
     ] = False,
+    parent: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Train the paper's tables and figures, cell by cell, and show ours beside the paper's.
 
@@ -64,134 +70,118 @@ def reproduce(
     """
     from alasca.paper import PROTOCOLS, cells_of, tables_of
 
+    check(
+        seeds, parallel, minutes, [name for name, on in (("list", listed), ("dry-run", dry_run), ("show", show)) if on]
+    )
+    if page is not None and not show:
+        raise InputError("page: nothing is shown; add --show")
+    if show and cells != "*":
+        raise InputError("cells: --show shows whole tables, with whatever cells and seeds there are; leave out --cells")
+    if not what and not (listed or dry_run or show):
+        raise InputError("reproduce: name a table or figure, such as table4; see alasca reproduce --list")
+    asked = Asked(tables_of(what or ["all"]), PROTOCOLS[protocol], out)
+    if out.exists() and not out.is_dir():
+        raise InputError(f"out: {out} is a file, expected a folder")
+    if listed:
+        return tell_list(asked)
+    if show:
+        if page is None and not asked.folder.is_dir():
+            raise InputError(f"show: {asked.folder} is not there; train cells first: {asked.command('table4', '')}")
+        return tell_results(asked, page or asked.folder / "paper.md")
+    if data_dir is not None:
+        os.environ["ALASCA_DATA"] = data_dir
+    place = Place(device=device, threads=threads)
+    wanted = cells_of(asked.tables, asked.how, seeds, cells)
+    if dry_run:
+        return tell_plan(asked, wanted, place)
+    if parallel > 1:
+        side_by_side(parallel, threads)
+        return compiled(asked, wanted, minutes is not None)
+    return train_missing(asked, wanted, place, minutes, inexact, parent)
+
+
+def check(seeds: int, parallel: int, minutes: float | None, modes: list[str]) -> None:
+    """Raise `InputError` for numbers out of range, and for two things asked at once."""
     if not 1 <= seeds <= 50:
         raise InputError(f"seeds: {seeds}, expected at least 1 and at most 50")
     if not 1 <= parallel <= 64:
         raise InputError(f"parallel: {parallel}, expected at least 1 and at most 64")
     if minutes is not None and not minutes > 0:
         raise InputError(f"minutes: {minutes:g}, expected above 0")
-    if page is not None and not show:
-        raise InputError("page: nothing is shown; add --show")
-    if not what and not (listed or dry_run or show):
-        raise InputError("reproduce: name a table or figure, such as table4; see alasca reproduce --list")
-    how, folder = PROTOCOLS[protocol], out / protocol
-    tables = tables_of(what or ["all"])
-    if listed:
-        return tell_list(tables, how, folder)
-    if show:
-        if page is None and not folder.is_dir():
-            train_first = f"alasca reproduce table4 --protocol {how.name}"
-            raise InputError(f"show: {folder} is not there; train cells first: {train_first}")
-        return tell_results(tables, how, folder, page or folder / "paper.md")
-    if data_dir is not None:
-        os.environ["ALASCA_DATA"] = data_dir
-    place = Place(device=device, threads=threads)
-    wanted = cells_of(tables, how, seeds, cells)
-    if dry_run:
-        return tell_plan(wanted, folder, place)
-    if parallel > 1:
-        return side_by_side(parallel, threads)
-    return carry_on(wanted, tables, how, folder, place, minutes, inexact)
+    if len(modes) > 1:
+        raise InputError(f"reproduce: --{' and --'.join(modes)} together; choose one")
 
 
-@app.command
-def analyze(
-    run: Annotated[Path, Parameter(help="Folder of a run, best one with --history 1.")],
-    /,
-    *,
-    out: Annotated[
-        Path | None, Parameter(help="Folder for figures and numbers. Default: analysis in the run's.")
-    ] = None,
-    data_dir: Annotated[str | None, Parameter(help="Where published data are. Default: $ALASCA_DATA.")] = None,
-    device: Annotated[str, Parameter(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    network: Annotated[
-        str | None, Parameter(help="The run's network, where that is package.module:callable: your consent to run it.")
-    ] = None,
-) -> int:
-    """Show what the paper's theory says of a run: Jacobian norms, smoothness, confidence, of right and wrong labels.
+@dataclass(frozen=True)
+class Asked:
+    """What a command is about: cells of some tables in a folder.
 
-    A run that was trained with --history N is drawn over its epochs; of another finished run the end is looked at.
-
-    Example: alasca analyze runs/photos
+    Attributes:
+        tables, how: which, and of which protocol.
+        out: folder of all protocols.
     """
-    from alasca.files import write_bytes, write_json
-    from alasca.paper import analyse
 
-    found = analyse(run, Place(data_dir=data_dir, device=device), network)
-    folder = out or run / "analysis"
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"out: {folder} is no folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    tell_analysis(found)
-    write_json(folder / "analysis.json", {"judged_by": found.judged_by, "looks": found.looks})
-    for name, svg in found.figures().items():
-        write_bytes(folder / f"{name}.svg", svg.encode())
-    say(f"\nNumbers: {folder / 'analysis.json'}")
-    if found.over_epochs:
-        say(f"Figures: {', '.join(f'{folder / name}.svg' for name in found.figures())}")
-    else:
-        say("Over epochs: nothing was kept; train with --history 1")
-    return ENDED
+    tables: list[Table]
+    how: Protocol
+    out: Path
+
+    @property
+    def folder(self) -> Path:
+        """Of the protocol."""
+        return self.out / self.how.name
+
+    def command(self, names: str = "", more: str = "--show") -> str:
+        """What to type for the same tables, or for others, in the same place."""
+        out = "" if self.out == OUT else f" --out {typed(self.out)}"
+        names = names or ("all" if len(self.tables) > 3 else " ".join(table.name for table in self.tables))
+        return f"alasca reproduce {names} --protocol {self.how.name}{out} {more}".rstrip()
 
 
-def tell_analysis(found: Analysis) -> None:
-    """The last look, in tables."""
-    last = found.looks[-1]
-    say(f"{found.title}, epoch {last['epoch'] + 1}; clean and noisy by {found.judged_by}")
-    if "jacobian" in last:
-        clean, noisy = (last["jacobian"].get(group, []) for group in ("clean", "noisy"))
-        slopes, rows = last.get("slope", [None] * found.stages), []
-        for k in range(found.stages):
-            both = k < len(clean) and k < len(noisy)
-            ratio = f"{clean[k] / noisy[k]:.2f}" if both and noisy[k] else "-"
-            cells = [f"{each[k]:.4g}" if k < len(each) else "-" for each in (clean, noisy)]
-            rows.append([f"stage {k + 1}", *cells, ratio, "-" if slopes[k] is None else f"{slopes[k]:.3g}"])
-        show_grid("Jacobian norms", ["", "clean", "noisy", "clean / noisy", "slope"], rows)
-    heads = len(last["entropy"])
-    rows = []
-    for k in range(heads):
-        name = "main" if k == heads - 1 else f"sub-classifier {k + 1}"
-        test = [
-            f"{last[key][k]:.4g}" if key in last else "-"
-            for key in ("test_accuracy", "test_entropy", "test_calibration")
-        ]
-        rows.append([name, f"{last['entropy'][k]:.3g}", f"{last['omega'][k]:.3g}", *test])
-    show_grid("Classifiers", ["", "entropy", "Omega / K", "test accuracy", "test entropy", "calibration error"], rows)
-    rows = []
-    for key, name in (("instant", "of one visit"), ("ema", "averaged")):
-        if key in last:
-            one = last[key]
-            cells = [
-                f"{one[group][0]:.3f} ± {one[group][1]:.3f}" if group in one else "-" for group in ("clean", "noisy")
-            ]
-            ranks = f"{one['auroc']:.3f}" if "auroc" in one else "-"
-            rows.append([name, *cells, ranks, f"{one['change']:.3f}" if "change" in one else "-"])
-    if rows:
-        heads_of = ["", "clean", "noisy", "AUROC", "change an epoch"]
-        show_grid("Confidence in the given label", heads_of, rows)
-
-
-def carry_on(
-    wanted: list[Cell], tables: list[Table], how: Protocol, folder: Path, place: Place, minutes: float | None,
-    inexact: bool,
-) -> int:  # fmt: skip
-    """Train what is missing, and compile what there is."""
+def train_missing(asked: Asked, wanted: list[Cell], place: Place, minutes: float | None, inexact: bool,
+                  parent: int | None) -> int:  # fmt: skip
+    """Train what is missing; of several processes side by side each does that alone."""
     from alasca.engine import Stopped, borrowed_process
-    from alasca.paper import Worker, cells_of, compile_table, read_outcomes
+    from alasca.paper import Worker
 
     until = None if minutes is None else time.monotonic() + 60 * minutes
     try:
-        with borrowed_process(place):
-            left = Worker(folder, place, until, say, inexact).work(wanted)
+        with stopping(), borrowed_process(place):
+            Worker(asked.folder, place, until, say, inexact, parent).work(wanted)
     except Stopped as stopped:
         raise Ended(Ending(f"{stopped}; the same command goes on from there", 128 + stopped.signal)) from stopped
-    outcomes = read_outcomes(folder)
-    for table in tables:
-        compile_table(folder, table.name, cells_of([table], how, 1 + most_seed(outcomes)), outcomes)
-    say(f"{len(wanted) - len(left)} of {len(wanted)} cells are done, in {folder}")
-    if left:
-        say("The others are being trained by another worker, or need more time; the same command goes on")
-    say(f"Next: alasca reproduce {' '.join(table.name for table in tables[:3])} --protocol {how.name} --show")
+    return ENDED if parent is not None else compiled(asked, wanted, minutes is not None)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """Between cells too SIGTERM ends a worker with a word; while one trains, its loop answers it."""
+    from alasca.engine import Stopped
+
+    def stop(number: int, frame: object) -> None:
+        raise Stopped(f"stopped by {signal.Signals(number).name}", number)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def compiled(asked: Asked, wanted: list[Cell], limited: bool) -> int:
+    """Compile tables from what there is now, and say how far it is."""
+    from alasca.paper import cells_of, compile_table, read_outcomes
+
+    outcomes = read_outcomes(asked.folder)
+    for table in asked.tables:
+        cells = cells_of([table], asked.how, 1 + most_seed(outcomes))
+        compile_table(asked.folder, table.name, cells, outcomes)
+    done = sum(cell.id in outcomes for cell in wanted)
+    say(f"{done} of {len(wanted)} cells are done, in {asked.folder}")
+    if done < len(wanted):
+        why = "The others need more time" if limited else "Another worker has the others, or they were begun elsewhere"
+        say(f"{why}; the same command goes on")
+    if done:
+        say(f"Next: {asked.command()}")
     return ENDED
 
 
@@ -200,8 +190,12 @@ def most_seed(outcomes: Any) -> int:
     return max((outcome["recipe"]["seed"] for outcome in outcomes.values()), default=0)
 
 
-def side_by_side(count: int, threads: int | None) -> int:
-    """The same command as several processes of this machine, which share its cores."""
+def side_by_side(count: int, threads: int | None) -> None:
+    """The same command as several processes of this machine, which share its cores, and stop when this one is gone.
+
+    Raises:
+        Ended: one of them did not end well, or a signal stopped all.
+    """
     arguments = [*sys.argv[1:]]
     for k, argument in enumerate(arguments):
         if argument == "--parallel":
@@ -213,10 +207,11 @@ def side_by_side(count: int, threads: int | None) -> int:
     each = threads or max(1, (os.cpu_count() or 1) // count)
     own = [] if threads else ["--threads", str(each)]
     environment = {**os.environ, "OMP_NUM_THREADS": str(each)}
-    command = [sys.executable, "-m", "alasca.cli", *arguments, *own]
-    workers = [subprocess.Popen(command, env=environment) for _ in range(count)]
+    command = [sys.executable, "-m", "alasca.cli", *arguments, *own, "--parent", str(os.getpid())]
+    workers, got = [subprocess.Popen(command, env=environment) for _ in range(count)], []
 
     def pass_on(number: int, frame: object) -> None:
+        got.append(number)
         for worker in workers:
             worker.send_signal(number)
 
@@ -226,20 +221,24 @@ def side_by_side(count: int, threads: int | None) -> int:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if got:
+        name = "Ctrl-C" if got[0] == signal.SIGINT else signal.Signals(got[0]).name
+        raise Ended(Ending(f"stopped by {name}; the same command goes on from there", 128 + got[0]))
     worst = max((abs(code) + 128 if code < 0 else code for code in codes), default=ENDED)
     if any(code < 0 for code in codes):
         raise Ended(Ending("a worker was killed; the same command goes on from its checkpoint", worst))
-    return worst
+    if worst != ENDED:
+        raise Ended(Ending("", worst))
 
 
-def tell_list(tables: list[Table], how: Protocol, folder: Path) -> int:
+def tell_list(asked: Asked) -> int:
     """What there is, and what of it is done."""
     from alasca.paper import PROTOCOLS, cells_of, finished
 
-    done = finished(folder)
+    done = finished(asked.folder)
     rows = []
-    for table in tables:
-        cells = cells_of([table], how, 1)
+    for table in asked.tables:
+        cells = cells_of([table], asked.how, 1)
         rows.append([table.name, table.title, str(len(cells)), str(sum(cell.id in done for cell in cells))])
     show_grid("", ["name", "what", "cells a seed", "done, seed 0"], rows)
     say("\nProtocols (--protocol), each with a folder of its own:")
@@ -248,61 +247,53 @@ def tell_list(tables: list[Table], how: Protocol, folder: Path) -> int:
     return ENDED
 
 
-def tell_plan(wanted: list[Cell], folder: Path, place: Place) -> int:
+def tell_plan(asked: Asked, wanted: list[Cell], place: Place) -> int:
     """Cells with what they take."""
     from alasca.engine import resolve_device
     from alasca.paper import Estimates, finished, read_outcomes
     from alasca.paper.estimate import in_words, plan_of
 
-    done, estimates = finished(folder), Estimates(place, read_outcomes(folder))
-    show_grid("", ["cell", "seed", "time", "memory"], [[*row] for row in plan_of(wanted, estimates, done)])
-    left = [cell for cell in wanted if cell.id not in done]
-    total = in_words(sum(estimates.seconds(cell) for cell in left)) if left else "no time"
-    say(f"{len(left)} of {len(wanted)} cells are left: about {total} on {resolve_device(place.device)}, one at a time")
+    plan = plan_of(wanted, Estimates(place, read_outcomes(asked.folder)), finished(asked.folder))
+    show_grid("", ["cell", "seed", "time", "memory"], plan.rows)
+    for why, count in plan.unknown.items():
+        say(f"{count} can't be estimated here: {why}")
+    takes = f": about {in_words(plan.seconds)} on {resolve_device(place.device)}, one at a time" if plan.seconds else ""
+    say(f"{plan.left} of {len(wanted)} cells are left{takes}{' without these' if takes and plan.unknown else ''}")
     return ENDED
 
 
-def tell_results(tables: list[Table], how: Protocol, folder: Path, page: Path) -> int:
-    """Tables in the terminal; all of them, and figures, as files."""
-    from alasca.files import write_bytes
-    from alasca.paper import cells_of, compile_table, draw_figure, read_outcomes
+def tell_results(asked: Asked, page: Path) -> int:
+    """Tables in the terminal; the page holds all that there is, whatever was asked for."""
+    from alasca.files import make_folder, write_bytes
+    from alasca.paper import ALL, cells_of, compile_table, draw_figure, read_outcomes
     from alasca.paper.drawings import DRAWINGS
     from alasca.paper.reading_choice import verdict
     from alasca.paper.show import listing, page_of, put_page
 
-    outcomes = read_outcomes(folder)
-    for table in tables:
+    how, folder = asked.how, asked.folder
+    outcomes, every = read_outcomes(folder), list(ALL.values())
+    for table in every:
         if outcomes:
             compile_table(folder, table.name, cells_of([table], how, 1 + most_seed(outcomes)), outcomes)
+    for table in asked.tables:
         for grid in listing(table, how, outcomes):
             show_grid(grid.title, grid.heads, grid.rows)
             say()
         if table.name == "readings":
             say(f"{verdict(how, outcomes)}\n")
     pictures = page.parent / (page.stem if page.parent != folder else "figures")
-    pictures.mkdir(parents=True, exist_ok=True)
+    make_folder(pictures, "page")
     drawn = {}
-    for name in (table.name for table in tables if table.name.startswith("figure")):
+    for name in (table.name for table in every if table.name.startswith("figure")):
         if (svg := draw_figure(name, how, outcomes)) is not None:
             write_bytes(pictures / f"{how.name}-{name}.svg", svg.encode())
             drawn[name] = f"{pictures.name}/{how.name}-{name}.svg"
     for name, make in DRAWINGS.items():
         write_bytes(pictures / f"{name}.svg", make().encode())
-    put_page(page, how.name, page_of(tables, how, outcomes, drawn))
-    say(f"Page:    {page}")
-    say(f"Figures: {pictures} ({len(drawn)} drawn from runs)")
+    put_page(page, how.name, page_of(every, how, outcomes, drawn))
+    for table in (table for table in asked.tables if table.name.startswith("figure")):
+        where = f"{pictures / f'{how.name}-{table.name}.svg'}" if table.name in drawn else "no run of it is there yet"
+        say(f"{table.name}, {table.title}: {where}")
+    say(f"Page, with all tables: {page}")
+    say(f"Figures: {pictures} ({len(drawn)} from runs, and {len(DRAWINGS)} drawings)")
     return ENDED
-
-
-def show_grid(title: str, heads: list[str], rows: list[list[str]]) -> None:
-    """A table in the terminal."""
-    from rich.console import Console
-    from rich.table import Table as Shown
-    from rich.text import Text
-
-    shown = Shown(show_edge=False, title=title or None, title_justify="left")
-    for k, head in enumerate(heads):
-        shown.add_column(Text(head), justify="left" if k < 2 else "right", overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(cell) for cell in row))
-    Console(width=None if sys.stdout.isatty() else 110).print(shown)

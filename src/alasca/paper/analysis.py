@@ -28,6 +28,8 @@ from alasca.recipe import Place, Recipe, found_from
 from alasca.runs import RunFolder, Seen, load
 from alasca.training import prepare
 
+FIGURES = ("jacobian", "confidence", "smoothness")
+"""What is drawn over epochs, where the run kept what it needs."""
 TRUTH, VERDICT = "true labels", "what the run itself takes for right and wrong"
 
 
@@ -40,12 +42,18 @@ class Analysis:
         stages: how many its network has.
         judged_by: `TRUTH` or `VERDICT`: what "clean" and "noisy" labels are told apart by.
         looks: figures of `dynamics`, the first epoch first; one where the run kept no history.
+        kept: whether the run kept looks.
+        epochs: of the whole run.
+        finished: whether it has ended.
     """
 
     title: str
     stages: int
     judged_by: str
     looks: list[dict[str, Any]]
+    kept: bool
+    epochs: int
+    finished: bool
 
     @property
     def over_epochs(self) -> bool:
@@ -79,7 +87,8 @@ def analyse(path: Path, place: Place, network: str | None = None) -> Analysis:
     """
     run = RunFolder.open(path)
     seen = run.looks()
-    if not seen.looks:
+    kept = bool(seen.looks)
+    if not kept:
         if not run.finished:
             raise InputError(f"analyze: {path} has not ended and keeps no looks (alasca train --history 1 does)")
         seen = look_at_end(run, place, network)
@@ -87,8 +96,14 @@ def analyse(path: Path, place: Place, network: str | None = None) -> Analysis:
     if not groups:
         groups, judged_by = by_verdict(run, seen), VERDICT
     looks = dynamics(seen, groups)
+    if judged_by == VERDICT:
+        for look in looks:  # the run judged by confidence, among other things: how well that ranks says nothing
+            for name in ("instant", "ema"):
+                look.get(name, {}).pop("auroc", None)
     last = seen.looks[max(seen.looks)]
-    return Analysis(run.settings()["title"], len(last.get("jacobian", ())), judged_by, looks)
+    settings, stages = run.settings(), len(last.get("jacobian", ()))
+    epochs = int(settings["recipe"]["epochs"])
+    return Analysis(settings["title"], stages, judged_by, looks, kept, epochs, run.finished)
 
 
 def by_verdict(run: RunFolder, seen: Seen) -> Mapping[str, Tensor]:

@@ -65,6 +65,8 @@ def tables_of(names: Sequence[str]) -> list[Table]:
     if "all" in names:
         return list(ALL.values())
     for name in names:
+        if name in ("figure1a", "figure8"):
+            raise InputError(f"reproduce: {name} is a drawing, not a run; alasca reproduce figure1 --show makes it")
         if name not in ALL:
             raise InputError(f"reproduce: {name!r} is unknown; {nearest(name, ALL, 'see alasca reproduce --list')}")
     return [ALL[name] for name in dict.fromkeys(names)]
@@ -104,8 +106,11 @@ def cells_of(tables: Sequence[Table], protocol: Protocol, seeds: int, pattern: s
                     found[cell_id] = Cell(name, each, recipe, cell_id, cell_id in looked)
                     ranks[cell_id] = rank
     if not found:
-        names = ", ".join(table.name for table in tables)
-        raise InputError(f"cells: nothing in {names} is called {pattern!r}; alasca reproduce {names} --dry-run has all")
+        names = " ".join(table.name for table in tables)
+        raise InputError(
+            f"cells: {pattern!r} fits no whole name in {names}; '*sym60*' fits a part, and all names are in: "
+            f"alasca reproduce {names} --protocol {protocol.name} --dry-run"
+        )
     return sorted(found.values(), key=lambda cell: ranks[cell.id])
 
 

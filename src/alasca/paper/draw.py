@@ -145,7 +145,7 @@ def confidences(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
                 xs, ys = mean_of(found, lambda look: read(look, 0))  # used at once
                 spread = mean_of(found, lambda look: read(look, 1))[1]  # likewise
                 lines.append(Line(group, xs, ys, spread, k))
-            if lines[0].xs:
+            if len(lines[0].xs) > 1:
                 panels.append(line_panel(f"{column}, {title}", lines, "epoch", "confidence", (0.0, 1.0)))
     return panels
 
@@ -190,7 +190,7 @@ def gains(table: Table, runs: Runs, protocol: Protocol) -> list[Panel]:
                 theirs.append(None if paper[0] is None or paper[1] is None else paper[0] - paper[1])
             if noises:
                 bars = [("ours", 0, ours), ("the paper's, at its own size", 5, theirs)]
-                panels.append(bar_panel(f"{row}, {data}", noises, bars, "points of accuracy"))
+                panels.append(bar_panel(f"{row}, {protocol.named(data)}", noises, bars, "points of accuracy"))
     return panels
 
 

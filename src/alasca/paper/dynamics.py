@@ -38,22 +38,27 @@ def dynamics(seen: Seen, groups: Groups | None = None) -> list[dict[str, Any]]:
         For each look: ``epoch``; by group ``jacobian`` (mean norm at each stage) and ``total`` (of R(x)); ``slope`` of
         each stage; ``instant`` and ``ema``, confidence in the given label in this epoch's training visits and of
         averaged logits: by group mean and standard deviation, ``auroc`` of clean above noisy, and ``change``, the mean
-        distance from the look before; of each classifier, the main one last, ``entropy``, ``omega``,
-        ``test_entropy``, ``test_accuracy``, ``test_calibration``; and ``target``, of `targets`.
+        distance from the epoch before (``instant`` and ``change`` need a look at that); of each classifier, the main
+        one last, ``entropy``, ``omega``, ``test_entropy``, ``test_accuracy``, ``test_calibration``; and ``target``, of
+        `targets`.
     """
     if not seen.looks:
         return []
     groups = right_and_wrong(seen) if groups is None else groups
     found: list[dict[str, Any]] = []
     before: Mapping[str, Tensor] = {}
+    last = -1
     for epoch, look in seen.looks.items():
         now = dict(look)
-        if (instant := instant_confidence(look, before)) is not None:
+        follows, last = epoch == last + 1, epoch
+        if follows and (instant := instant_confidence(look, before)) is not None:
             now["instant"] = instant
         record: dict[str, Any] = {"epoch": epoch, **by_group(now, groups)}
         for name in ("instant", "ema_confidence"):
             if name in now:
-                record[name.removesuffix("_confidence")] = confidence_of(now[name], before.get(name), groups)
+                record[name.removesuffix("_confidence")] = confidence_of(
+                    now[name], before.get(name) if follows else None, groups
+                )
         for name in ("entropy", "omega"):
             record[name] = rounded(look[name].mean(1))
         if "test_predicted" in look:
@@ -81,7 +86,7 @@ def by_group(look: Mapping[str, Tensor], groups: Groups) -> dict[str, Any]:
 
 
 def instant_confidence(look: Mapping[str, Tensor], before: Mapping[str, Tensor]) -> Tensor | None:
-    """Mean confidence of the training visits since the look before ``[M]``, NaN where there were none."""
+    """Mean confidence of the training visits since the look of the epoch before ``[M]``, NaN where there were none."""
     if "visits" not in look:
         return None
     visits = look["visits"] - before.get("visits", torch.zeros_like(look["visits"]))

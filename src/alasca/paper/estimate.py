@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from alasca.engine import resolve_device
+from alasca.errors import InputError
 from alasca.functional import cross_entropy
 from alasca.methods import method_class
 from alasca.networks import create_network
@@ -128,18 +131,45 @@ def timed(net: OutputNet, inputs: Tensor, batch: int) -> tuple[float, float]:
 def in_words(seconds: float) -> str:
     """A time for people.
 
-    >>> in_words(95), in_words(4000), in_words(400_000)
-    ('2 min', '1.1 h', '4.6 days')
+    >>> in_words(0.3), in_words(95), in_words(4000), in_words(400_000)
+    ('1 s', '2 min', '1.1 h', '4.6 days')
     """
+    if seconds < 60:
+        return f"{max(1, round(seconds))} s"
     if seconds < 3600:
-        return f"{max(1, round(seconds / 60))} min"
+        return f"{round(seconds / 60)} min"
     return f"{seconds / 3600:.1f} h" if seconds < 48 * 3600 else f"{seconds / 86400:.1f} days"
 
 
-def plan_of(cells: Sequence[Cell], estimates: Estimates, done: set[str]) -> list[tuple[str, str, str, str]]:
-    """Name, seed, time and memory of each cell, done ones marked."""
-    found = []
+class Plan(NamedTuple):
+    """What cells take.
+
+    Attributes:
+        rows: name, seed, time and memory of each, done ones marked.
+        left: cells that are not done.
+        seconds: of all that are left, one at a time, but for those of `unknown`.
+        unknown: why nothing is known of some: their networks can't be made here; how many of each.
+    """
+
+    rows: list[list[str]]
+    left: int
+    seconds: float
+    unknown: Counter[str]
+
+
+def plan_of(cells: Sequence[Cell], estimates: Estimates, done: set[str]) -> Plan:
+    """What cells take, those that are done left out."""
+    rows, total, unknown = [], 0.0, Counter[str]()
     for cell in cells:
-        when = "done" if cell.id in done else in_words(estimates.seconds(cell))
-        found.append((cell.name, str(cell.seed), when, f"{estimates.memory(cell) / 2**20:,.0f} MiB"))
-    return found
+        when = memory = "-"
+        if cell.id in done:
+            when = "done"
+        else:
+            try:
+                seconds = estimates.seconds(cell)
+                when, memory = in_words(seconds), f"{estimates.memory(cell) / 2**20:,.0f} MiB"
+                total += seconds
+            except InputError as error:
+                unknown[str(error)] += 1
+        rows.append([cell.name, str(cell.seed), when, memory])
+    return Plan(rows, sum(cell.id not in done for cell in cells), total, unknown)

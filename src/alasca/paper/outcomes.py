@@ -144,18 +144,35 @@ def read_outcome(path: Path) -> Outcome:
     """One cell's file.
 
     Raises:
-        InputError: it was changed by hand, or is another version's.
+        InputError: it can't be read, was changed by hand, or is another version's.
     """
-    found = cast(Outcome, sealed(path, Outcome))
+    try:
+        found = cast(Outcome, sealed(path, Outcome))
+        Recipe.from_json(found["recipe"])
+    except InputError as error:
+        said = str(error).partition("; ")[0]
+        raise InputError(f"{said}; remove that file, and the same command trains its cell anew") from error
     if found["id"] != path.stem:
         raise InputError(f"{path} is the file of cell {found['id']}; give it its own name back")
-    Recipe.from_json(found["recipe"])
     return found
 
 
 def read_outcomes(folder: Path) -> dict[str, Outcome]:
-    """All finished cells by id."""
-    return {name: read_outcome(file_of(folder, name)) for name in sorted(finished(folder))}
+    """All finished cells by id.
+
+    Raises:
+        InputError: files can't be read, see `read_outcome`; all of them are named.
+    """
+    found, broken = {}, []
+    for name in sorted(finished(folder)):
+        try:
+            found[name] = read_outcome(file_of(folder, name))
+        except InputError as error:
+            broken.append((name, str(error)))
+    if broken:
+        more = ", ".join(f"{name}.json" for name, _ in broken[1:])
+        raise InputError(broken[0][1] + (f" (so it is with {more})" if more else ""))
+    return found
 
 
 def compile_table(folder: Path, name: str, cells: Iterable[Cell], outcomes: Mapping[str, Outcome]) -> Path:

@@ -99,6 +99,11 @@ class Protocol:
         kind = of.noise.rstrip("0123456789")
         return self.noises[of.data][kind].format(int(of.noise[len(kind) :]) / 100)
 
+    def named(self, data: str) -> str:
+        """A data set's name, or what stands for it here."""
+        where = self.sources.get(data, data)
+        return DATA[data] if where == data else f"{where} in the place of {DATA[data]}"
+
     def scaled(self, of: Experiment, options: Mapping[str, Any], epochs: int) -> dict[str, Any]:
         """Options that count epochs of a run of 120, for a run of another length."""
         share, found = min(1.0, epochs / USUAL), dict(options)
@@ -169,6 +174,8 @@ def realised_rate(noise: str, classes: int) -> float:
     return rate
 
 
+DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
+"""The paper's data."""
 DIGITS = {"cifar10": "digits", "cifar100": "digits", "clothing1m": "digits"}
 SMALL = MappingProxyType(
     {"limit": 10_000, "lr": 0.1, "lr_decay": 0.1, "batch_size": 128, "shift": 0, "val_fraction": 0.1}

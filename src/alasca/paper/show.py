@@ -29,7 +29,6 @@ from alasca.paper.results import (
 )
 
 WORDS = {"sym": "symmetric", "asym": "asymmetric", "inst": "instance"}
-DATA = {"cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "clothing1m": "Clothing1M"}
 
 
 class Grid(NamedTuple):
@@ -88,9 +87,7 @@ def matrix(
             cells.append(f"{text} / {paper_told(numbers.get((row, column)))}" if protocol.compares else text)
         rows.append(cells)
     names = [column.partition("/")[2] or "last epoch" for column in columns]
-    where = protocol.sources.get(data, data)
-    title = DATA[data] if protocol.compares or where == data else f"{where} in the place of {DATA[data]}"
-    return Grid(f"{title}{', ours / the paper' if protocol.compares else ''}", ["", *names], rows)
+    return Grid(f"{protocol.named(data)}{', ours / the paper' if protocol.compares else ''}", ["", *names], rows)
 
 
 def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -> list[Grid]:
@@ -107,8 +104,8 @@ def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
                 cells = [row, column.partition("/")[2] or "own", ended(one, figure_of(row))]
                 adds = gain_told(table, row, column, ours)
                 rows.append([*cells, *([paper_told(of), difference(values, of)] if protocol.compares else adds)])
-        heads = ["the paper", "difference"] if protocol.compares else ["ALASCA adds", "in the paper"]
-        found.append(Grid(f"{table.title}: {DATA[data]}", ["row", "noise", "ours", *heads], rows))
+        heads = ["the paper", "difference"] if protocol.compares else ["ALASCA adds", "the paper's"]
+        found.append(Grid(f"{table.title}: {protocol.named(data)}", ["row", "noise", "ours", *heads], rows))
     return found
 
 
@@ -151,7 +148,7 @@ def details(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
             rows.append(cells)
     paper = ["the paper", "difference"] if protocol.compares else []
     more = [FIGURES[name] for name in ("chosen", "last20", "average", "all")]
-    heads = ["data and noise", "row", FIGURES["last"], *paper, *more, "ALASCA adds", "in the paper", "labels wrong"]
+    heads = ["data and noise", "row", FIGURES["last"], *paper, *more, "ALASCA adds", "the paper's", "labels wrong"]
     short = protocol.epochs is not None and protocol.epochs < 40  # the last 20 are most of it
     used = [
         k for k, head in enumerate(heads)

@@ -7,6 +7,7 @@ file, `outcomes.write_outcome`. Whoever is killed leaves a checkpoint, which the
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import statistics
 import time
@@ -19,6 +20,7 @@ import torch
 from alasca.data import Split
 from alasca.engine import Diverged, Fitted, Progress, Stopped, resolve_device
 from alasca.errors import InputError
+from alasca.files import make_folder
 from alasca.paper.catalogue import Cell
 from alasca.paper.outcomes import Outcome, file_of, finished, read_outcome, read_outcomes, write_failure, write_outcome
 from alasca.recipe import Place
@@ -38,6 +40,7 @@ class Worker:
         until: when to stop, by `time.monotonic`; None: when all is done.
         say: told in a line what begins and what ends.
         inexact: go on with a cell that another machine began.
+        parent: the process that started this one to work for it; once that is gone it is time to stop.
     """
 
     folder: Path
@@ -45,17 +48,20 @@ class Worker:
     until: float | None = None
     say: Say = print
     inexact: bool = False
+    parent: int | None = None
 
     def work(self, cells: Sequence[Cell]) -> list[Cell]:
         """Train what is missing, and give back what is still missing then.
 
-        A cell is not begun that would not end in time, as the cells before it say.
+        A cell is not begun that would not end in time, as finished cells of its method say.
 
         Raises:
-            InputError: data are not there, or something else is wrong that the next cell would meet too.
+            InputError: data are not there, or something else is wrong that the next cell would meet too; a cell that
+                was begun can't go on, once all others are done.
             Stopped: by a signal; what was being trained has a checkpoint.
         """
-        (self.folder / "work").mkdir(parents=True, exist_ok=True)
+        make_folder(self.folder / "work")
+        broken: list[InputError] = []
         for number, cell in enumerate(cells, 1):
             if self._left() <= 0:
                 break
@@ -63,7 +69,17 @@ class Worker:
                 continue
             if self._too_long(cell):
                 continue
-            self._try(cell, f"{number} of {len(cells)}: {cell.name}, seed {cell.seed}")
+            title = f"{number} of {len(cells)}: {cell.name}, seed {cell.seed}"
+            begun = (self.folder / "work" / cell.id / "run" / "run.json").is_file()
+            try:
+                self._try(cell, title)
+            except InputError as error:
+                place = self.folder / "work" / cell.id
+                if not begun or str(place) not in str(error):
+                    raise
+                broken.append(InputError(f"{title}: {error}; to train it from its start remove {place}"))
+        if broken:
+            raise broken[0]
         done = finished(self.folder)
         return [cell for cell in cells if cell.id not in done]
 
@@ -87,7 +103,7 @@ class Worker:
 
     def _train(self, cell: Cell, path: Path, title: str) -> None:
         """Train a cell that is held, from its start or its newest checkpoint."""
-        watch = Watch(self.until)
+        watch = Watch(self.until, self.parent)
         device = resolve_device(self.place.device)
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
@@ -110,7 +126,8 @@ class Worker:
         except Stopped as stopped:
             if stopped.signal or not watch.enough():
                 raise
-            self.say(f"{title}: the time is over; it goes on next time")
+            why = "what started it is gone" if orphaned(self.parent) else "the time is over"
+            self.say(f"{title}: {why}; it goes on next time")
             return
         except Diverged as error:
             write_failure(self.folder, cell, RunFolder(path), str(error), watch.whole())
@@ -132,6 +149,8 @@ class Worker:
 
     def _left(self) -> float:
         """Seconds."""
+        if orphaned(self.parent):
+            return 0.0
         return float("inf") if self.until is None else self.until - time.monotonic()
 
 
@@ -151,8 +170,9 @@ def held(folder: Path) -> Iterator[bool]:
 class Watch(Progress):
     """Asks training to stop when the time is over, and knows how long a whole run takes."""
 
-    def __init__(self, until: float | None) -> None:
-        self.until, self.begun, self.at, self.before, self.epochs = until, time.monotonic(), 0.0, 0.0, 1
+    def __init__(self, until: float | None, parent: int | None = None) -> None:
+        self.until, self.parent = until, parent
+        self.begun, self.at, self.before, self.epochs = time.monotonic(), 0.0, 0.0, 1
 
     def begin(self, title: str, epochs: int, done: float) -> None:
         """Training begins after `done` epochs."""
@@ -164,12 +184,17 @@ class Watch(Progress):
 
     def enough(self) -> bool:
         """Whether the time is over."""
-        return self.until is not None and time.monotonic() >= self.until
+        return orphaned(self.parent) or (self.until is not None and time.monotonic() >= self.until)
 
     def whole(self) -> float:
         """Seconds of a whole run, by the part of it that was seen; 0 where too little was seen to tell."""
         took, seen = time.monotonic() - self.begun, self.at - self.before
         return took if not self.before else took * self.epochs / seen if seen > 0.2 else 0.0
+
+
+def orphaned(parent: int | None) -> bool:
+    """Whether the process that this one works for is gone."""
+    return parent is not None and os.getppid() != parent
 
 
 def expected(cell: Cell, outcomes: Mapping[str, Outcome], device: str) -> float | None:

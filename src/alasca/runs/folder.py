@@ -228,9 +228,22 @@ class RunFolder:
         self.publishing()
         write_look(self.looked, epoch, found, samples)
 
+    @property
+    def kept_looks(self) -> bool:
+        """Whether there are looks at some samples."""
+        return bool(look_files(self.looked))
+
     def looks(self) -> Seen:
-        """All looks at some samples; none where the run was not told to keep any (``history``)."""
+        """All looks at some samples; none where the run was not told to keep any (``history``).
+
+        Raises:
+            InputError: one can't be read, or is not there any more.
+        """
         files = look_files(self.looked)
+        kept = self.done()["files"] if self.finished else ()
+        for name in (name for name in kept if name.startswith(f"{self.looked.name}/")):
+            if not (self.path / name).is_file():
+                raise InputError(f"{self.path / name} is not there; done.json says that the run kept it: put it back")
         if not files:
             return Seen({}, {})
         samples = read_samples(self._own(self.looked / SAMPLES))
