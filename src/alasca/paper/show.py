@@ -105,6 +105,8 @@ def listing(table: Table, protocol: Protocol, outcomes: Mapping[str, Outcome]) -
                 adds = gain_told(table, row, column, ours)
                 rows.append([*cells, *([paper_told(of), difference(values, of)] if protocol.compares else adds)])
         heads = ["the paper", "difference"] if protocol.compares else ["ALASCA adds", "the paper's"]
+        if not any(cell for row in rows for cell in row[3:]):  # a table without pairs
+            heads, rows = [], [row[:3] for row in rows]
         found.append(Grid(f"{table.title}: {protocol.named(data)}", ["row", "noise", "ours", *heads], rows))
     return found
 
