@@ -13,6 +13,7 @@ whole = [pytest.mark.long, pytest.mark.timeout(2400)]
 Note = Callable[[str, object], None]
 
 
+@pytest.mark.long
 def test_two_kills(tmp_path: Path, record_property: Note):
     moments = ("epoch", "last writes")
     carry_out(kills.attempts("ce", tmp_path, moments), tmp_path / "own", record_property, "kills")
@@ -23,7 +24,7 @@ def test_kills(method: str, tmp_path: Path, record_property: Note):
     carry_out(kills.attempts(method, tmp_path, seed=1), tmp_path / "own", record_property, "kills")
 
 
-@pytest.mark.parametrize("count", [None, pytest.param(25, marks=whole)])
+@pytest.mark.parametrize("count", [pytest.param(None, marks=pytest.mark.long), pytest.param(25, marks=whole)])
 def test_signals_and_streams(count: int | None, tmp_path: Path, record_property: Note):
     chosen = list(signals.attempts(tmp_path, count or 1))
     if count is None:
@@ -44,13 +45,12 @@ def test_repairs(count: int, tmp_path: Path, record_property: Note):
 LONGER = ("damaged", "swapped", "empty")
 
 
-@pytest.mark.long
 def test_some_run_files(tmp_path: Path, record_property: Note):
-    chosen = some(run_files.attempts(tmp_path, *LONGER), 12)
+    chosen = some(run_files.attempts(tmp_path, "signed again", "edited"), 12)
     carry_out(chosen, tmp_path / "own", record_property, "run files")
 
 
-@pytest.mark.parametrize("part", ["signed again", "edited", *(pytest.param(name, marks=whole) for name in LONGER)])
+@pytest.mark.parametrize("part", [*(pytest.param(name, marks=whole) for name in ("signed again", "edited", *LONGER))])
 def test_run_files(part: str, tmp_path: Path, record_property: Note):
     carry_out(run_files.attempts(tmp_path, part), tmp_path / "own", record_property, "run files")
 

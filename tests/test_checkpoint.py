@@ -91,6 +91,7 @@ def finished(tmp_path: Path, name: str = "run") -> RunFolder:
     return ran(tmp_path / name, noise="symmetric:0.4", limit=60, epochs=1, batch_size=32)
 
 
+@pytest.mark.long
 def test_a_planted_pickle_in_place_of_any_file_does_not_execute(tmp_path: Path):
     trace = tmp_path / "trace"
     payload = pickle.dumps(Payload(trace))

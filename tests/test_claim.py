@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from alasca.runs import RunFolder
 from doors import ran
 
@@ -14,6 +16,7 @@ def run(folder: Path, alasca: bool) -> RunFolder:
     return ran(folder / ("alasca" if alasca else "ce"), alasca=alasca, **settings)
 
 
+@pytest.mark.long
 def test_alasca_is_ahead_of_cross_entropy_under_noise(tmp_path: Path):
     plain, robust = run(tmp_path, False).done(), run(tmp_path, True).done()
     assert robust["test_accuracy_last"] >= plain["test_accuracy_last"] + 5

@@ -160,6 +160,7 @@ def test_a_table_of_numbers_all_the_way(table_run: RunFolder, tmp_path: Path, ca
     np.testing.assert_allclose(program(read).detach().numpy(), found[list(CLASSES)].to_numpy(), atol=1e-5)
 
 
+@pytest.mark.long
 def test_a_folder_of_pictures_all_the_way(tmp_path: Path):
     true, given = (labels[: ROWS // 2] for labels in noisy())
     root = write_folder(tmp_path / "photos", given, true)

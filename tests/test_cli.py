@@ -263,6 +263,7 @@ def test_help_is_quick_and_imports_no_torch():
     assert min(times) < 1.0, "the goal is half a second on an idle machine"
 
 
+@pytest.mark.long
 def test_demo_on_a_small_budget(tmp_path: Path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run("demo", "--seeds", "1", "--epochs", "1", capsys=capsys)

@@ -42,6 +42,7 @@ def test_two_processes_train_one_run(tmp_path: Path):
     assert (run / "done.json").is_file()
 
 
+@pytest.mark.long
 def test_processes_must_agree_on_folder_and_batch(tmp_path: Path):
     done = torchrun(*TRAIN)
     assert "give --out DIR" in done.stderr

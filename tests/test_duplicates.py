@@ -58,6 +58,7 @@ def test_colour_and_light_tell_pictures_apart():
     assert found.tolist() == [0, -1, -1, -1, 0]
 
 
+@pytest.mark.long
 def test_very_many_copies_take_no_time():
     rng = np.random.default_rng(0)
     frames = np.clip(scene(5) + rng.normal(0, 1.5, (2000, 32, 32, 3)), 0, 255).astype(np.uint8)
@@ -106,6 +107,7 @@ def planted(copies: int = 20) -> tuple[list[np.ndarray], list[int]]:
     return pictures, labels
 
 
+@pytest.mark.long
 def test_copies_with_different_labels_are_an_issue_of_their_own(tmp_path: Path):
     pictures, labels = planted()
     run = train(Recipe(epochs=6), Task.from_arrays(np.stack(pictures), labels), Place(threads=1), tmp_path / "run")

@@ -15,14 +15,27 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.estimator_checks import estimator_checks_generator, parametrize_with_checks
 
 from alasca import InputError, RobustClassifier
 
 
-@parametrize_with_checks([RobustClassifier(device="cpu", epochs=12)])
-def test_the_checks_of_scikit_learn(estimator, check):
-    check(estimator)
+def in_short(check):
+    """A check of scikit-learn's, with few epochs; one that fits many times is for the long run of the tests."""
+    name = getattr(check, "func", check).__name__
+    return pytest.param(check, id=name, marks=[pytest.mark.long] if name in SLOW else [])
+
+
+SLOW = {
+    "check_classifiers_classes", "check_classifiers_train", "check_classifier_data_not_an_array",
+    "check_estimators_dtypes", "check_supervised_y_2d", "check_pipeline_consistency", "check_estimators_nan_inf",
+}  # fmt: skip
+CHECKS = [check for _, check in estimator_checks_generator(RobustClassifier(device="cpu", epochs=12))]
+
+
+@pytest.mark.parametrize("check", [in_short(check) for check in CHECKS])
+def test_the_checks_of_scikit_learn(check):
+    check(RobustClassifier(device="cpu", epochs=12))
 
 
 @pytest.mark.long
@@ -63,6 +76,7 @@ def test_labels_of_any_kind_come_back():
         assert len(found.history_) == 15
 
 
+@pytest.mark.long
 def test_inputs_of_any_kind(tmp_path):
     points, true, given = blobs()
     frame = pd.DataFrame(points, columns=["a", "b", "c"]).assign(where=np.array(["x", "y", "z"])[true])
@@ -86,6 +100,7 @@ def test_inputs_of_any_kind(tmp_path):
         fast().fit(dataset, given)
 
 
+@pytest.mark.long
 def test_with_scikit_learn_s_tools():
     points, true, given = blobs()
     piped = make_pipeline(StandardScaler(), fast(epochs=6)).fit(points, given)
@@ -148,6 +163,7 @@ def test_what_does_not_fit_is_a_value_error(X, y, words):
         fast().fit(X, y)
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_pair_noise_on_digits_as_numbers():
     X, y = load_digits(return_X_y=True)

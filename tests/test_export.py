@@ -89,8 +89,13 @@ def raw(name: str) -> object:
     return TEXTS if name == "texts" else pictures(1)[:9] if name in ("pictures", "gated") else rows(1)[:9]
 
 
-@pytest.mark.parametrize("name", ["pictures", "numbers", "texts", "two", "gated", "half"])
-@pytest.mark.parametrize("form", ["torch", "onnx"])
+PROGRAMS = [
+    pytest.param(form, name, marks=[pytest.mark.long] if name in ("two", "gated", "half") else [])
+    for form in ("torch", "onnx") for name in ("pictures", "numbers", "texts", "two", "gated", "half")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "name"), PROGRAMS)
 def test_programs_predict_as_the_run_does(runs, tmp_path: Path, name: str, form: str):
     inputs = alasca.load(runs[name].path).read(raw(name))
     kinds = ("main", None)

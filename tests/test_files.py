@@ -66,7 +66,7 @@ def test_bad_pictures_are_left_out(photos: Path, tmp_path: Path, held: bool):
     ]
 
 
-@pytest.mark.parametrize("held", [True, False])
+@pytest.mark.parametrize("held", [True, pytest.param(False, marks=pytest.mark.long)])
 @pytest.mark.parametrize("method", ["ce", "coteaching", "fine", "har"])
 def test_blank_pictures_keep_their_rows_and_are_never_trained_on(photos: Path, tmp_path: Path, held: bool, method: str):
     run = ran(tmp_path / "run", **settings_for(photos, "blank", in_memory=held, method=method, noise="symmetric:0.5"))

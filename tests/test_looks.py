@@ -135,7 +135,9 @@ def test_a_look_leaves_gradients_modes_and_precision_alone():
     assert torch.equal(torch.get_rng_state(), state)
 
 
-@pytest.mark.parametrize("method", ["ce", "coteaching", "har"])
+@pytest.mark.parametrize(
+    "method", ["coteaching", *(pytest.param(name, marks=pytest.mark.long) for name in ("ce", "har"))]
+)
 def test_a_run_that_looks_ends_in_the_same_bits(method: str, tmp_path: Path):
     given = {**DIGITS, "epochs": 3, "method": method}
     looking, blind = ran(tmp_path / "a", **given, history=2), ran(tmp_path / "b", **given)

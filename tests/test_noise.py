@@ -158,6 +158,7 @@ def test_majority_vote():
         AF.majority_vote(torch.tensor([[0, 3]]), 3)
 
 
+@pytest.mark.long
 def test_specifications_name_every_kind(tmp_path: Path):
     maps = {"both": TEN_MAP, "one_way": {3: 5}, "sequential": TEN_MAP}
     labels = TEN[:5000]

@@ -72,6 +72,7 @@ def test_a_browser_lists_pages_and_runs_nothing_else(run: RunFolder, tmp_path: P
     assert "&lt;b&gt;cat&lt;/b&gt; (" in dom  # an option of the filter
 
 
+@pytest.mark.long
 def test_pictures_of_all_issues_and_notes_folded_away(tmp_path: Path):
     rng = np.random.default_rng(0)
     labels = np.arange(120) % 2

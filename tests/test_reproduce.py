@@ -318,7 +318,7 @@ def test_the_command_line_trains_and_shows(tmp_path: Path, capsys):
     shown = capsys.readouterr().out
     assert "(1)" in shown
     assert "digits in the place of CIFAR-10" in shown
-    assert "ALASCA adds" not in shown  # no row of table 9 is a method without and with it
+    assert "the paper's" not in shown  # no row of table 9 is a method without and with it
     assert "Table 9" in (tmp_path / "tiny" / "paper.md").read_text()
     assert code_of("reproduce", "table3", *base[2:], "--show") == 0  # the page keeps all that there is
     assert "Table 9" in (tmp_path / "tiny" / "paper.md").read_text()

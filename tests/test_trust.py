@@ -150,6 +150,7 @@ def test_more_epochs_follow_the_new_total(tmp_path: Path):
     np.testing.assert_allclose(rates, cosine, atol=1e-6)
 
 
+@pytest.mark.long
 def test_more_epochs_of_a_stopped_run_and_again(tmp_path: Path):
     run = stopped(tmp_path / "run")
     resume(run.path, epochs=3)
@@ -246,6 +247,7 @@ def test_a_finished_run_takes_no_other_change(tmp_path: Path):
 # links, copies, environments
 
 
+@pytest.mark.long
 def test_links_that_were_planted_lead_nowhere(tmp_path: Path):
     run = stopped(tmp_path / "run")
     victim = tmp_path / "victim"
@@ -326,6 +328,7 @@ def test_a_rank_that_a_scheduler_left_silences_nothing(monkeypatch: pytest.Monke
     assert "alasca: " in here("train", "--bogus").err
 
 
+@pytest.mark.long
 def test_streams_that_are_closed(tmp_path: Path):
     command = f"{sys.executable} -m alasca.cli"
     for rest in (">&-", "2>&-", ">&- 2>&-", "> /dev/full"):

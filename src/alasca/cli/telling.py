@@ -82,7 +82,7 @@ def tell(run: RunFolder) -> None:
     if held := described["val_samples"]:
         say(f"{held} samples were held out: what is said of them is the trained network's look at them")
     say(f"Next: alasca report {typed(run.path)}")
-    if run.kept_looks:
+    if described["place"].get("history"):
         say(f"      alasca analyze {typed(run.path)}")
 
 

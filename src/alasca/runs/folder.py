@@ -42,7 +42,7 @@ from alasca.recipe import Recipe
 from alasca.runs.beginning import begin_anew, refuse_used
 from alasca.runs.checkpoints import Mark, add, carry_over, newest
 from alasca.runs.claim import Claim, claimed, ending
-from alasca.runs.looks import SAMPLES, Seen, look_files, read_look, read_samples, write_look
+from alasca.runs.looks import SAMPLES, Seen, look_files, read_look, read_samples, require_all, write_look
 from alasca.runs.reading import line_of, read_history, require_digest, sealed, tensor_of
 from alasca.runs.records import Records
 from alasca.runs.schemas import Described, Done, Figure, Settings
@@ -228,22 +228,11 @@ class RunFolder:
         self.publishing()
         write_look(self.looked, epoch, found, samples)
 
-    @property
-    def kept_looks(self) -> bool:
-        """Whether there are looks at some samples."""
-        return bool(look_files(self.looked))
-
     def looks(self) -> Seen:
-        """All looks at some samples; none where the run was not told to keep any (``history``).
-
-        Raises:
-            InputError: one can't be read, or is not there any more.
-        """
+        """All looks at some samples; none where the run kept none (``history``); errors as `read_look`."""
         files = look_files(self.looked)
-        kept = self.done()["files"] if self.finished else ()
-        for name in (name for name in kept if name.startswith(f"{self.looked.name}/")):
-            if not (self.path / name).is_file():
-                raise InputError(f"{self.path / name} is not there; done.json says that the run kept it: put it back")
+        if self.finished:
+            require_all(self.looked, self.done()["files"])
         if not files:
             return Seen({}, {})
         samples = read_samples(self._own(self.looked / SAMPLES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,11 +45,18 @@ def look_files(folder: Path) -> dict[int, Path]:
     return {epoch: folder / f"{epoch:08d}.safetensors" for epoch in epochs}
 
 
+def require_all(folder: Path, files: Iterable[str]) -> None:
+    """Raise `InputError` unless all looks are there that a finished run names, as ``history/NAME``."""
+    for name in (name for name in files if name.startswith(f"{folder.name}/")):
+        if not (folder.parent / name).is_file():
+            raise InputError(f"{folder.parent / name} is not there; done.json says that the run kept it: put it back")
+
+
 def read_look(path: Path, samples: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """One look.
 
     Raises:
-        InputError: it is none, or one of other samples.
+        InputError: it is not there, is none, or is one of other samples.
     """
     found = read_tensors(path)
     tensor_of(path, found, "confidence", torch.float32, 2)
