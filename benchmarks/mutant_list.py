@@ -40,6 +40,8 @@ TESTS = {
     "paper/analysis.py": "tests/test_looks.py",
     "paper/work.py": "tests/test_reproduce.py",
     "paper/outcomes.py": "tests/test_reproduce.py",
+    "paper/estimate.py": "tests/test_reproduce.py",
+    "runs/looks.py": "tests/test_looks.py",
     "engine/looks.py": "tests/test_looks.py",
     "surgery/stages.py": "tests/test_looks.py",
     "training/defaults.py": "tests/test_suited.py",
@@ -108,6 +110,7 @@ MUTANTS: dict[str, list[Change]] = {
         ('main, known = look["predicted"][-1]', 'main, known = look["predicted"][-2]'),
         ("each.abs().sum() / len(top)", "each.sum().abs() / len(top)"),
         ("norms.square().sum(0).sqrt()", "norms.sum(0)"),
+        ("follows, last = epoch == last + 1, epoch", "follows, last = True, epoch"),
     ],
     "paper/results.py": [
         ("spread**2 / len(values) + of.spread**2 / TRIALS", "spread**2 / len(values)"),
@@ -117,15 +120,19 @@ MUTANTS: dict[str, list[Change]] = {
         ("spread / math.sqrt(len(apart)) if", "spread if"),
     ],
     "paper/reading_choice.py": [
-        ("p * len(judged) < LEVEL", "p < LEVEL"),
-        ("base.held()", 'base.values("last")'),
-        ("default.held(), strict", 'default.values("last"), strict'),
+        ("p * every_reading < LEVEL", "p < LEVEL"),
+        (
+            "base, own = default.held(), other.held()",
+            'base, own = ({k: v for k, v in enumerate(each.values("last"))} for each in (default, other))',
+        ),
+        ("own[seed] - base[seed]", "base[seed] - own[seed]"),
+        ("if len(apart) < LEAST:", "if len(apart) < 2:"),
     ],
     "paper/protocols.py": [
         ("max(1, round(value * share))", "value"),
         ('options.setdefault("alasca.predict", "main")', "pass"),
         ("4 * rate + rate * (1 - rate)", "5 * rate"),
-        ("(*value[:-1], value[-1] * share)", "value"),
+        ("value[-1] * epochs / USUAL", "value[-1]"),
         ("rate * (classes - 1) / classes", "rate"),
     ],
     "paper/catalogue.py": [
@@ -137,10 +144,29 @@ MUTANTS: dict[str, list[Change]] = {
         ("return needed is not None and needed > self._left()", "return False"),
         ("if cell.id in finished(self.folder):\n                    shutil", "if True:\n                    shutil"),
         ("if begun and not self.inexact and", "if False and"),
-        ("return self.until is not None and time.monotonic() >= self.until", "return False"),
+        ("orphaned(self.parent) or (self.until is not None and time.monotonic() >= self.until)", "False"),
+        ("if orphaned(self.parent):\n            return 0.0", "if False:\n            return 0.0"),
+        ("if not begun or str(place) not in str(error):", "if True:"),
+    ],
+    "paper/estimate.py": [
+        ("passes(cell.recipe) * (statistics", "(statistics"),
+        (
+            'if network_of(recipe := Recipe.from_json(each["recipe"])) == network_of(cell.recipe)',
+            'if (recipe := Recipe.from_json(each["recipe"]))',
+        ),
+        ("unknown[str(error)] += 1", "raise"),
+    ],
+    "paper/outcomes.py": [
+        ("broken.append((name, str(error)))", "raise"),
+    ],
+    "paper/analysis.py": [
+        ('look.get(name, {}).pop("auroc", None)', "pass"),
+    ],
+    "runs/looks.py": [
+        ("if not (folder.parent / name).is_file():", "if False:"),
     ],
     "paper/show.py": [
-        ("if len(values) < LEAST:", "if not values:"),
+        ("if len(values) < LEAST or ours.failed:", "if not values:"),
     ],
     "audit/browser.py": [
         ("records.issue | (records.given < 0)", "records.given < 0"),
@@ -306,15 +332,22 @@ MUTANTS: dict[str, list[Change]] = {
         ("if call.reads:", "if False:"),
         ("if call.devices() - {device.type}:", "if False:"),
         ("made.get(id(value), value)", "value"),
-        ("and not by_numbers(func, flat)", ""),
+        ("return masked\n", "return True\n"),
+        ('and (masked or not name.startswith("aten::index"))', ""),
         ("value.dtype in masks for", "False for"),
     ],
     "engine/capture.py": [
         ("self.inputs.fill(given)", "pass"),
         ("mine.copy_(other)", "pass"),
         ("self.graph.replay()\n            self.owner.replayed", "self.owner.replayed"),
-        ("self._run(given) if self.inputs is None else self.graph.replay()", "self.graph.replay()"),
-        ("self._run(given) if self.inputs is None else self.graph.replay()", "self._run(given)"),
+        (
+            "self._run(given)\n        else:\n            self.graph.replay()",
+            "self.graph.replay()\n        else:\n            self.graph.replay()",
+        ),
+        (
+            "self._run(given)\n        else:\n            self.graph.replay()",
+            "self._run(given)\n        else:\n            self._run(given)",
+        ),
         ("elif moved:", "elif False:"),
         ("elif drawn != host_states(self.update.device):", "elif False:"),
         ("else:\n            self._alike(tape)", "else:\n            self.last = tape"),
@@ -683,7 +716,9 @@ MUTANTS: dict[str, list[Change]] = {
 }
 
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("engine/capture.py", "self._run(given)"): "a recorded step, done eagerly, ends in the same bits",
+    ("engine/capture.py", "self._run(given)\n        else:\n            self._run(given)"): (
+        "a recorded step, done eagerly, ends in the same bits"
+    ),
     ("data/loader.py", "begin = start"): "a view is the same however steps are cut; on a GPU rounding might differ",
     ("engine/schedule.py", "done <= RISE"): "both sides of the top give a factor of one",
     ("functional/selection.py", "value > 0"): "no probability of zero is above its class's mean",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -210,3 +211,11 @@ def test_settings_are_written_once():
                     "momentum",
                 }  # of tasks, transforms, ALASCA's averages
                 assert len((own & fields) - known) < 3, f"{path.name}: {node.name} repeats {sorted(own & fields)}"
+
+
+def test_every_mutant_changes_a_line_that_is_there_once():
+    found = runpy.run_path(str(ROOT.parent.parent / "benchmarks" / "mutant_list.py"))
+    texts = {file: (ROOT / file).read_text() for file in found["MUTANTS"]}
+    stale = [(file, before) for file, pairs in found["MUTANTS"].items() for before, _ in pairs
+             if texts[file].count(before) != 1]  # fmt: skip
+    assert stale == []
