@@ -330,7 +330,7 @@ def test_readings_are_chosen_on_held_out_noisy_labels_alone():
     assert verdict(small, base | worse).startswith("None of 1 readings is better")
     better = fakes(small, others["weight decay 1e-3"], [28.0, 29.1, 29.9], [1.0] * 3)
     assert "these are better" in verdict(small, base | better)
-    assert "weight decay 1e-3" in verdict(small, base | better)
+    assert "ALASCA: weight decay 1e-3" in verdict(small, base | better)
     (one,) = compare(small, base | better)["ALASCA"]
     assert one.mean == pytest.approx(2.0)
     # t = 2 / (0.1 / sqrt 3) = 34.6 with 2 degrees of freedom

@@ -60,8 +60,8 @@ def compare(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> dict[str, li
 
 def verdict(protocol: Protocol, outcomes: Mapping[str, Outcome]) -> str:
     """What follows, in a sentence."""
-    every = [one for found in compare(protocol, outcomes).values() for one in found]
-    judged = [(one.p, one.reading) for one in every if one.p is not None]
+    every = [(one.p, f"{name}: {one.reading}") for name, found in compare(protocol, outcomes).items() for one in found]
+    judged = [(p, reading) for p, reading in every if p is not None]
     if not judged:
         return f"No reading has been run with {LEAST} seeds yet."
     every_reading = sum(len(others) for _, others in PAIRS.values())
