@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # what tests start too: they run side by side
 
 import hypothesis
 import torch
@@ -14,7 +17,7 @@ except (ImportError, RuntimeError):
     for name in ("nms", "qnms"):
         library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
-torch.set_num_threads(1)  # tests run side by side
+torch.set_num_threads(1)
 
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, signal.SIG_DFL)):
     if signal.getsignal(number) == signal.SIG_IGN:  # as shells leave it to what they start with "&"

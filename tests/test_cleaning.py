@@ -972,6 +972,7 @@ def test_what_is_no_text_and_what_has_not_ended(tmp_path: Path, capsys):
         assert "alasca resume" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_clean_renames_in_its_copy_and_leaves_spellings_to_a_person(tmp_path: Path, capsys):
     true, given = noisy()
     root = write_folder(tmp_path / "photos", given, true)

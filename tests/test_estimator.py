@@ -111,6 +111,7 @@ def test_with_scikit_learn_s_tools():
     assert outside.shape == (120, 3)
 
 
+@pytest.mark.long
 def test_the_same_seed_gives_the_same_and_another_does_not():
     points, _, given = blobs()
     first, again, other = (fast(random_state=seed).fit(points, given).predict_proba(points) for seed in (0, 0, 1))

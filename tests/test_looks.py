@@ -18,6 +18,7 @@ from alasca.networks import create_network
 from alasca.paper import analyse
 from alasca.paper.dynamics import (
     BINS,
+    by_group,
     calibration_error,
     confidence_of,
     dynamics,
@@ -211,6 +212,14 @@ def test_groups_follow_true_labels():
     assert found["jacobian"] == {"clean": [2.0], "noisy": [2.0]}
 
 
+def test_the_norm_of_all_stages_is_that_of_their_gradients_together():
+    norms = torch.tensor([[3.0, 0.0, 6.0], [4.0, 1.0, 8.0]])
+    groups = {"clean": torch.tensor([True, False, True]), "noisy": torch.tensor([False, True, False])}
+    assert by_group({"jacobian": norms}, groups) == {
+        "jacobian": {"clean": [4.5, 6.0], "noisy": [0.0, 1.0]}, "total": {"clean": 7.5, "noisy": 1.0}
+    }  # fmt: skip
+
+
 def test_one_visit_and_change_are_told_only_where_the_epoch_before_was_looked_at():
     rows = torch.arange(4)
     samples = {"rows": rows, "given": torch.tensor([0, 0, 1, 1]), "true": torch.tensor([0, 1, 1, 0])}
@@ -254,6 +263,7 @@ def test_analyze_reads_what_a_run_kept(tmp_path: Path, capsys):
     assert [look["epoch"] for look in json.loads((folder / "analysis.json").read_text())["looks"]] == [0, 1, 2, 3]
 
 
+@pytest.mark.long
 def test_analyze_looks_at_the_end_of_a_run_that_kept_nothing(tmp_path: Path, capsys):
     given = {**DIGITS, "epochs": 2}
     kept, bare = ran(tmp_path / "a", **given, history=1), ran(tmp_path / "b", **given)

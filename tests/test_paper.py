@@ -234,6 +234,9 @@ def test_what_a_table_needs_most_comes_first():
     assert [name for name, _ in names[:8]] == first
     assert names[8:10] == [("cifar10/sym60/elr", 0), ("cifar10/sym60/elr+alasca", 0)]
     assert [seed for _, seed in names] == [0] * 64 + [1] * 64
+    both = cells_of([TABLE9, TABLE4], PAPER, 2)  # the first seed of the last table before the second of the first
+    assert [cell.seed for cell in both] == sorted(cell.seed for cell in both)
+    assert "cifar10/sym60/als-(s)" in [cell.name for cell in both[:16]]
 
 
 def test_patterns_name_cells():
@@ -335,6 +338,9 @@ def test_readings_are_chosen_on_held_out_noisy_labels_alone():
     assert one.mean == pytest.approx(2.0)
     # t = 2 / (0.1 / sqrt 3) = 34.6 with 2 degrees of freedom
     assert one.p == pytest.approx(0.000416, abs=2e-6)
+    two = fakes(small, others["weight decay 1e-3"], [28.0, 29.1], [1.0] * 2)
+    (one,) = compare(small, base | two)["ALASCA"]
+    assert (one.mean, one.p, one.error) == (pytest.approx(2.05), None, None)  # two seeds say nothing
     many = {}
     for k, each in enumerate(others.values()):  # of many readings, one is near by chance
         many |= fakes(small, each, [26.5 + k, 27.2 + k, 28.5 + k] if k == 0 else [26.1, 26.9, 28.2], [50.0] * 3)

@@ -24,6 +24,7 @@ from alasca.paper.catalogue import ALL, cells_of
 from alasca.paper.draw import DRAWN, draw_figure
 from alasca.paper.estimate import Estimates, timed
 from alasca.paper.experiments import ALASCA, CE, ELR, Table, grid
+from alasca.paper.figures import FIGURES
 from alasca.paper.outcomes import compile_table, file_of, finished, read_outcome, read_outcomes
 from alasca.paper.protocols import PROTOCOLS
 from alasca.paper.show import grids, page_of
@@ -47,7 +48,7 @@ def worked(folder: Path, tables: list[Table], pattern: str = "*", seeds: int = 1
 # ------------------------------------------------------------------------------------------------------- end to end
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", [*TABLES, *FIGURES, pytest.param("readings", marks=pytest.mark.long)])
 def test_tables_and_figures_run_end_to_end(name: str, tmp_path: Path):
     """The first column of each, or the one cell for each row that a small column lacks."""
     table = ALL[name]
@@ -367,7 +368,7 @@ def test_several_workers_at_once(tmp_path: Path, capfd):
     assert (tmp_path / "tiny" / "table9.jsonl").read_text().count("\n") == 4
 
 
-@pytest.mark.parametrize("parallel", ["1", "2"])
+@pytest.mark.parametrize("parallel", ["1", pytest.param("2", marks=pytest.mark.long)])
 def test_a_command_that_is_stopped_says_so(parallel: str, tmp_path: Path):
     command = [sys.executable, "-m", "alasca.cli", "reproduce", "table9", "--protocol", "tiny", "--seeds", "50",
                "--parallel", parallel, "--out", str(tmp_path)]  # fmt: skip

@@ -171,6 +171,7 @@ def test_fewer_epochs_and_stages_are_refused(tmp_path: Path):
     assert staged.settings()["changes"] == []
 
 
+@pytest.mark.long
 def test_another_number_of_threads_is_a_change_that_is_kept(tmp_path: Path):
     run = stopped(tmp_path / "run", threads=1)
     if (os.cpu_count() or 1) < 2:
@@ -189,6 +190,7 @@ def test_a_run_without_changes_ends_in_the_bits_of_one_that_was_never_stopped(tm
     require_same(outcome(run.path), outcome(whole.path))
 
 
+@pytest.mark.long
 def test_where_there_is_no_checkpoint_it_says_that_it_starts_over(tmp_path: Path, caplog: pytest.LogCaptureFixture):
     run = stopped(tmp_path / "run")
     shutil.rmtree(run.checkpoints)
@@ -200,6 +202,7 @@ def test_where_there_is_no_checkpoint_it_says_that_it_starts_over(tmp_path: Path
     assert [record["epoch"] for record in run.history()] == [0, 1]
 
 
+@pytest.mark.long
 def test_room_is_asked_for_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from alasca.training import run as door
 
@@ -214,6 +217,7 @@ def test_room_is_asked_for_before_training(tmp_path: Path, monkeypatch: pytest.M
     assert not (tmp_path / "full").exists()
 
 
+@pytest.mark.long
 def test_a_change_takes_effect_at_one_step_whatever_is_damaged_later(tmp_path: Path):
     """The older checkpoint follows the schedule from before: it is no fallback after the change."""
     expected = outcome(resume(ran(tmp_path / "a", **SHORT).path, epochs=4).path)
@@ -287,6 +291,7 @@ def test_a_copy_is_nobodys(tmp_path: Path):
             resume(run.path)
 
 
+@pytest.mark.long
 def test_numbers_at_the_end_of_the_range(tmp_path: Path):
     (tmp_path / "claim").mkdir()
     for name in ("99999999", "٩" * 8, "9" * 30, "x"):

@@ -131,6 +131,7 @@ def test_tries_share_their_half_of_the_time(tmp_path: Path, capsys: pytest.Captu
     assert "tries 2 settings on labels that are held out, 2 epochs each" in " ".join(capsys.readouterr().out.split())
 
 
+@pytest.mark.long
 def test_labels_of_a_file_decide_what_is_balanced(tmp_path: Path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = two_moons(60)
