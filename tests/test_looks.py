@@ -251,7 +251,7 @@ def test_analyze_reads_what_a_run_kept(tmp_path: Path, capsys):
     ran(tmp_path / "run", **DIGITS, epochs=4, history=1)
     assert code_of("analyze", str(tmp_path / "run"), "--device", "cpu") == 0
     told = capsys.readouterr().out
-    for words in ("by true labels", "clean / noisy", "sub-classifier 2", "averaged", "AUROC"):
+    for words in ("by true labels", "clean / noisy", "sub 2", "averaged", "AUROC"):
         assert words in told
     folder = tmp_path / "run" / "analysis"
     assert {path.name for path in folder.iterdir()} == {

@@ -79,13 +79,17 @@ def tell_analysis(found: Analysis) -> None:
     heads = len(last["entropy"])
     rows = []
     for k in range(heads):
-        name = "main" if k == heads - 1 else f"sub-classifier {k + 1}"
+        name = "main" if k == heads - 1 else f"sub {k + 1}"
         test = [
             f"{last[key][k]:.4g}" if key in last else "-"
             for key in ("test_accuracy", "test_entropy", "test_calibration")
         ]
         rows.append([name, f"{last['entropy'][k]:.3g}", f"{last['omega'][k]:.3g}", *test])
-    show_grid("Classifiers", ["", "entropy", "Omega / K", "test accuracy", "test entropy", "calibration error"], rows)
+    show_grid(
+        "Classifiers, sub-classifiers first",
+        ["", "entropy", "Omega/K", "test accuracy", "test entropy", "test ECE"],
+        rows,
+    )
     rows = []
     for key, name in (("instant", "of one visit"), ("ema", "averaged")):
         if key in last:
