@@ -129,9 +129,12 @@ def test_a_look_leaves_gradients_modes_and_precision_alone():
     net.autocast = torch.bfloat16
     net.train()
     state = torch.get_rng_state()
-    Looks.of(split, net, 0)(None, net, None)
+    found = Looks.of(split, net, 0)(None, net, None)
     assert net.training
     assert net.autocast is torch.bfloat16
+    net.autocast = None
+    whole = Looks.of(split, net, 0)(None, net, None)  # looks are in float32, whatever training multiplies
+    assert all(torch.equal(found[name], whole[name]) for name in found.keys() | whole.keys())
     assert all(parameter.grad is None for parameter in net.parameters())
     assert torch.equal(torch.get_rng_state(), state)
 
